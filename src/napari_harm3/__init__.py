@@ -1,0 +1,1 @@
+"""Read a cancer patient's MRI and biopsy slide together."""

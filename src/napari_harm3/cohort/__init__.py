@@ -1,0 +1,1 @@
+"""Who: cases, the cohort table, the folds."""

@@ -1,0 +1,63 @@
+"""A case: one patient's volumes, annotations, slides and label."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SEQUENCES = ("t1", "t2")
+"""``t1`` is contrast-enhanced T1."""
+
+TIMES = ("pre", "post")
+"""Before and after treatment; nothing to do with contrast agent."""
+
+ROLES = tuple(f"{sequence}_{time}" for sequence in SEQUENCES for time in TIMES)
+"""The four volumes, in the order of the tensor's axes S and T."""
+
+TITLES = {
+    "t1_pre": "T1+C before therapy",
+    "t1_post": "T1+C after therapy",
+    "t2_pre": "T2 before therapy",
+    "t2_post": "T2 after therapy",
+    "wsi": "Biopsy slide",
+}
+"""What a person reads on screen for each input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One row of the cohort table; a blank cell is absent from the mappings."""
+
+    case_id: str
+    row: int
+    """Row of the table; the header is row 1."""
+
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    """Role to file."""
+
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    """Role to voxel annotation."""
+
+    slides: tuple[Path, ...] = ()
+    """Slides or feature files of the biopsy."""
+
+    slide_mpp: tuple[float | None, ...] = ()
+    """Stated microns per pixel of each slide; None where the file says it."""
+
+    pcr: int | None = None
+    """1 = pathological complete response, 0 = none, None = not known."""
+
+    fold: int | None = None
+    split: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Every other column, as text."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The inputs that the case lacks, of the four volumes and ``wsi``."""
+        absent = tuple(role for role in ROLES if role not in self.volumes)
+        return absent if self.slides else (*absent, "wsi")
+
+    @property
+    def complete(self) -> bool:
+        """Whether all four volumes and a slide are there."""
+        return not self.missing

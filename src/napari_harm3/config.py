@@ -1,0 +1,82 @@
+"""What every configuration class shares: strictness, TOML, and a recipe's name.
+
+A configuration class is a frozen pydantic dataclass beside the step it steers.
+The same class serves Python, the TOML file, the command line and the napari form.
+"""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from napari_harm3.artifacts import write_text
+from napari_harm3.errors import ConfigError
+
+STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+"""Unknown names and loose types are refused."""
+
+Config = TypeVar("Config")
+
+
+def to_plain(config: object) -> Any:
+    """Return a configuration as dictionaries, lists, numbers and strings."""
+    return TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def from_plain(kind: type[Config], plain: object, *, source: str) -> Config:
+    """Return the configuration that `to_plain` took apart.
+
+    Raises
+    ------
+    ConfigError
+        Naming ``source`` and every field that is unknown or out of bounds.
+    """
+    try:
+        # Through JSON: strict Python validation would refuse a list for a tuple.
+        return TypeAdapter(kind).validate_json(json.dumps(plain))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'the whole'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"{source}: {faults}. Correct the file.") from error
+
+
+def recipe_hash(config: object) -> str:
+    """Return 16 hexadecimal digits that change whenever the configuration does."""
+    text = json.dumps(to_plain(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_toml(path: Path, config: object) -> None:
+    """Write a configuration as TOML; fields that are None are left out."""
+    write_text(path, tomli_w.dumps(_without_none(to_plain(config))))
+
+
+def read_toml(path: Path, kind: type[Config]) -> Config:
+    """Return the configuration in a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is no TOML, or holds a field that is not right.
+    """
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}.") from error
+    return from_plain(kind, plain, source=str(path))
+
+
+def _without_none(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {k: _without_none(v) for k, v in plain.items() if v is not None}
+    if isinstance(plain, list):
+        return [_without_none(v) for v in plain]
+    return plain

@@ -1,0 +1,54 @@
+"""The errors a user can act on; a bug keeps its own type and its traceback.
+
+Each message is one sentence or two: what is wrong, where, and what to do.
+
+* `Harm3Error`
+    * `CohortError`: the cohort table, or a case asked for.
+    * `VolumeError`: an MRI volume or a voxel annotation.
+    * `SlideError`: a whole-slide image.
+    * `FeatureError`: patch features, or features that do not suit a model.
+    * `ModelError`: a run folder, a model folder or a checkpoint.
+    * `TrainingError`: a cohort that cannot be trained on, or a run that failed.
+    * `ConfigError`: a configuration file or value.
+    * `DeviceError`: a device that is not there.
+"""
+
+
+class Harm3Error(Exception):
+    """The user can put this right; the faces show the text as it stands."""
+
+
+class CohortError(Harm3Error):
+    """The cohort table, or a case asked for, is not right."""
+
+
+class VolumeError(Harm3Error):
+    """A volume or an annotation cannot be read, or must not be trusted."""
+
+
+class SlideError(Harm3Error):
+    """A slide cannot be opened, or lacks what is needed."""
+
+
+class FeatureError(Harm3Error):
+    """Patch features are damaged, or are not the ones that a model learned from."""
+
+
+class ModelError(Harm3Error):
+    """A run, a model folder or a checkpoint cannot be used."""
+
+
+class TrainingError(Harm3Error):
+    """A model cannot be trained, or measured, on these cases."""
+
+
+class ConfigError(Harm3Error):
+    """A configuration says something that is not possible."""
+
+
+class DeviceError(Harm3Error):
+    """The device asked for is not on this machine."""
+
+
+class Harm3Warning(UserWarning):
+    """Something worth knowing that does not stop the work."""

@@ -1,0 +1,1 @@
+"""Heat maps, and how they agree with annotations."""

@@ -1,0 +1,35 @@
+"""What a job says while it works."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One message of a running job; the last one carries the result."""
+
+    stage: str
+    """The part of the work, in words: ``volumes``, ``slides``, ``training``."""
+
+    step: int = 0
+    """Steps of the stage that are done."""
+
+    of: int = 0
+    """Steps of the stage in all; 0 when not known."""
+
+    text: str = ""
+    """What is being worked on."""
+
+    data: dict[str, Any] | None = None
+    """Figures worth drawing: ``loss``, ``auc``, ``fold``, ``epoch``."""
+
+    warning: str | None = None
+    """Something worth knowing that does not stop the work."""
+
+    result: dict[str, Any] | None = None
+    """What the job made, in the shape that ``--json`` prints; only at the end."""
+
+
+Job = Iterator[Progress]
+"""A job is a generator: to stop it is to stop asking, and close it."""

@@ -1,0 +1,1 @@
+"""Networks: tensors in, logits out; no files, no devices, no training."""

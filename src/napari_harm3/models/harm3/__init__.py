@@ -1,0 +1,1 @@
+"""HARM3-Fusion, section 2 of the paper, one idea a file."""

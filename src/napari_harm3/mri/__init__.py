@@ -1,0 +1,1 @@
+"""Volumes: from file to model-ready tensor, and back to their own space."""

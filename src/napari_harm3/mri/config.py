@@ -1,0 +1,37 @@
+"""How volumes become tensors."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from napari_harm3.config import STRICT
+
+Cells = Annotated[int, Field(ge=4, le=1024)]
+Millimetres = Annotated[float, Field(gt=0, le=100)]
+Percentile = Annotated[float, Field(ge=0, le=100)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MriConfig:
+    """The common grid of a case's four volumes, and their intensity.
+
+    The paper gives neither; the defaults cover a neck with 224 mm in plane
+    and 128 mm along it.
+    """
+
+    size: tuple[Cells, Cells, Cells] = (32, 128, 128)
+    """Voxels of the common grid along z, y and x."""
+
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] = (4.0, 1.75, 1.75)
+    """Distance of its voxels along z, y and x."""
+
+    crop: Literal["none", "center"] = "center"
+    """What the grid is centred on: the scanned box, or the body seen in it."""
+
+    clip: tuple[Percentile, Percentile] = (0.5, 99.5)
+    """Percentiles of the foreground at which intensities are clipped."""
+
+
+SMALL_MRI = MriConfig(size=(12, 32, 32), spacing_mm=(128 / 12, 7.0, 7.0))
+"""The same field of view on a grid that trains on two cores."""

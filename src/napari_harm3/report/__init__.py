@@ -1,0 +1,1 @@
+"""Tables, figures, case reports, the radiologist's verdicts."""

@@ -1,0 +1,1 @@
+"""Fit a model, and measure it on cases it has not seen."""

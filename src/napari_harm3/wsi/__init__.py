@@ -1,0 +1,1 @@
+"""Slides: tissue, patches, features."""
