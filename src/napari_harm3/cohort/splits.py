@@ -1,0 +1,71 @@
+"""The folds: by patient, stratified by label (sections 3.1 and 3.2 of the paper)."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+from napari_harm3.cohort.case import Case
+from napari_harm3.errors import CohortError
+
+
+def assign_folds(cases: Sequence[Case], *, folds: int, seed: int) -> dict[str, int]:
+    """Return the fold that holds out each labelled case; test cases have none.
+
+    Folds given in the table win over drawn ones.
+
+    Raises
+    ------
+    CohortError
+        If only some cases have a given fold, the given folds are not 0 to K-1, or
+        there are fewer cases of a class than folds.
+    """
+    fitted = [case for case in cases if case.pcr is not None and case.split != "test"]
+    given = [case for case in fitted if case.fold is not None]
+    if given:
+        return _given(fitted, given)
+    assigned: dict[str, int] = {}
+    for label in (0, 1):
+        members = sorted(case.case_id for case in fitted if case.pcr == label)
+        if len(members) < folds:
+            raise CohortError(
+                f"Only {len(members)} cases have pcr {label}, too few for {folds} "
+                "folds: ask for fewer folds, or add cases."
+            )
+        random.Random(f"{seed}/{label}").shuffle(members)
+        # The second class is dealt from the other end, so that sizes stay even.
+        order = range(folds) if label == 0 else range(folds - 1, -1, -1)
+        deal = list(order)
+        assigned |= {name: deal[i % folds] for i, name in enumerate(members)}
+    return assigned
+
+
+def _given(fitted: Iterable[Case], given: Sequence[Case]) -> dict[str, int]:
+    without = [case.case_id for case in fitted if case.fold is None]
+    if without:
+        raise CohortError(
+            f"The column 'fold' is blank for {without[0]} and {len(without) - 1} "
+            "others: fill it for every labelled case, or for none."
+        )
+    assigned = {case.case_id: case.fold for case in given if case.fold is not None}
+    count = max(assigned.values()) + 1
+    if count < 2 or set(assigned.values()) != set(range(count)):
+        raise CohortError(
+            f"The column 'fold' says {sorted(set(assigned.values()))}: folds are "
+            "numbered 0 to K-1, at least two."
+        )
+    return assigned
+
+
+def inner_split(
+    labels: Mapping[str, int], *, fraction: float, seed: int
+) -> tuple[list[str], list[str]]:
+    """Return the case ids to fit and those of the inner validation part.
+
+    Each class gives the same share, rounded.
+    """
+    inner: set[str] = set()
+    for label in (0, 1):
+        members = sorted(name for name, value in labels.items() if value == label)
+        random.Random(f"{seed}/inner/{label}").shuffle(members)
+        inner |= set(members[: round(fraction * len(members))])
+    fitted = sorted(name for name in labels if name not in inner)
+    return fitted, sorted(inner)
