@@ -15,7 +15,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from isal import isal_zlib
-from isal.igzip_lib import IsalError
 from jaxtyping import Float, Shaped
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, ImageDataError
@@ -42,7 +41,7 @@ class Geometry:
     @property
     def spacing_mm(self) -> Float[np.ndarray, "3"]:
         """Distance of neighbouring voxels along each array axis."""
-        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
     def same_as(self, other: "Geometry") -> bool:
         """Return whether two grids are one, to a hundredth of a millimetre."""
@@ -138,7 +137,7 @@ def _unpacked(path: Path, packed: bytes) -> bytes:
     try:
         content = bytes(inflate.decompress(packed, expected + 1))
         content += bytes(inflate.flush()) if not inflate.eof else b""
-    except (IsalError, zlib.error) as error:
+    except (isal_zlib.error, zlib.error) as error:  # type: ignore[misc]  # isal's stub
         raise _damaged(path, str(error)) from error
     if not inflate.eof or inflate.unused_data.strip(b"\0"):
         raise _damaged(path, "the compressed stream is cut short or too long")

@@ -1,0 +1,57 @@
+"""A marked voxel is drawn where it lies in the patient."""
+
+import numpy as np
+import pytest
+
+from mri_grids import ORIENTATIONS, oriented
+from napari_harm3.mri.display import display_grid, oblique_degrees
+
+MARK = (8, 2, 5)
+
+
+def drawn_at(grid, array):
+    """Return the LPS position, in the order Z, Y, X, of the brightest drawn voxel."""
+    shown = display_grid(grid)
+    drawn = shown.show(array, order=1)
+    index = np.unravel_index(drawn.argmax(), drawn.shape)
+    return np.array(shown.translate) + np.array(index) * shown.scale
+
+
+@pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)
+@pytest.mark.parametrize("tilt", [(0, 0, 0), (7, -11, 14)])
+def test_a_marked_voxel_keeps_its_place_in_every_orientation(axes, signs, tilt):
+    grid = oriented(axes, signs, tilt=tilt)
+    array = np.zeros(grid.shape, dtype=np.float32)
+    array[MARK] = 1
+
+    x, y, z = (grid.affine @ [*MARK, 1])[:3]
+
+    error = np.abs(drawn_at(grid, array) - (z, -y, -x))
+    allowed = 1e-6 if tilt == (0, 0, 0) else grid.spacing_mm.max()
+    assert (error <= allowed).all()
+
+
+def test_a_straight_volume_is_not_resampled(rng):
+    grid = oriented((2, 0, 1), (-1, 1, -1))
+    array = rng.random(grid.shape)
+
+    shown = display_grid(grid)
+
+    assert shown.oblique_degrees == 0
+    np.testing.assert_array_equal(
+        np.sort(shown.show(array).ravel()), np.sort(array.ravel())
+    )
+
+
+def test_the_tilt_is_told_in_degrees():
+    assert oblique_degrees(
+        oriented((0, 1, 2), (1, 1, 1), tilt=(10, 0, 0))
+    ) == pytest.approx(10)
+
+
+def test_an_oblique_grid_covers_the_whole_volume():
+    grid = oriented((0, 1, 2), (1, 1, 1), tilt=(12, 5, -8))
+
+    drawn = display_grid(grid).show(np.ones(grid.shape, np.uint8), order=0)
+
+    assert drawn.sum() == pytest.approx(np.prod(grid.shape), rel=0.3)
