@@ -1,0 +1,96 @@
+"""What is wrong with a case's files: every one of them is opened."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.table import Fault
+from napari_harm3.data.prepare import FEATURE_SUFFIXES
+from napari_harm3.errors import Harm3Error, VolumeError
+from napari_harm3.mri.annotation import read_annotation
+from napari_harm3.mri.preprocess import check_overlap
+from napari_harm3.mri.volume import Geometry, read_geometry, read_volume
+from napari_harm3.wsi.features import read_bag
+from napari_harm3.wsi.slide import open_slide
+
+PROBES = 6
+"""A slide is read at this many places along each side."""
+
+PROBE_PIXELS = 64
+
+
+def case_faults(case: Case, *, quick: bool) -> list[Fault]:
+    """Return a fault for everything that would stop a case.
+
+    Parameters
+    ----------
+    case
+        A row of the cohort table.
+    quick
+        Read headers only: no voxel, no tile.
+    """
+    faults = _Faults(case.row)
+    grids: dict[str, Geometry] = {}
+    for role, path in case.volumes.items():
+        with faults.of(role):
+            grids[role] = _volume(path, quick=quick)
+    for role, path in case.masks.items():
+        if role in grids:
+            with faults.of(f"mask_{role}"):
+                _annotation(path, grids[role], quick=quick)
+    with faults.of(None):
+        check_overlap(grids)
+    for path, mpp in zip(case.slides, case.slide_mpp, strict=True):
+        with faults.of("wsi"):
+            _slide(path, mpp, quick=quick)
+    return faults.found
+
+
+@dataclass
+class _Faults:
+    row: int
+    found: list[Fault] = field(default_factory=list)
+
+    @contextmanager
+    def of(self, column: str | None) -> Iterator[None]:
+        """Turn what a user can put right into a fault of a column."""
+        try:
+            yield
+        except (Harm3Error, OSError) as error:
+            self.found.append(Fault(self.row, column, str(error)))
+
+
+def _volume(path: Path, *, quick: bool) -> Geometry:
+    if quick:
+        return read_geometry(path)
+    volume = read_volume(path)
+    if np.ptp(volume.array) == 0:
+        raise VolumeError(f"{path.name} shows nothing: all its voxels are alike.")
+    return Geometry(shape=volume.shape, affine=volume.affine)
+
+
+def _annotation(path: Path, grid: Geometry, *, quick: bool) -> None:
+    if quick:
+        read_geometry(path)
+    else:
+        read_annotation(path, grid)
+
+
+def _slide(path: Path, mpp: float | None, *, quick: bool) -> None:
+    if path.suffix in FEATURE_SUFFIXES:
+        read_bag(path)
+        return
+    with open_slide(path, source_mpp=mpp) as slide:
+        slide.require_mpp()
+        if quick:
+            return
+        for level, (width, height) in enumerate(slide.level_dimensions):
+            for x in np.linspace(0, max(width - PROBE_PIXELS, 0), PROBES):
+                for y in np.linspace(0, max(height - PROBE_PIXELS, 0), PROBES):
+                    left = int(x * slide.width / width)
+                    top = int(y * slide.height / height)
+                    slide.read(level, left, top, PROBE_PIXELS, PROBE_PIXELS)

@@ -1,0 +1,87 @@
+"""A prepared case as arrays, and a set of them for training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.random import default_rng
+
+from napari_harm3.cohort.case import Case
+from napari_harm3.data.prepare import PreparedCase, load_mri
+from napari_harm3.mri.augment import AugmentConfig, augmented
+from napari_harm3.wsi.features import Bag, read_bag
+
+FALLBACK_SIDE_UM = 112.0
+"""Side of a patch whose file does not say it: 224 pixels at 0.5 microns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseItem:
+    """One case as arrays; absent inputs are None."""
+
+    case: Case
+    mri: Float[np.ndarray, "S T D H W"] | None
+    available: Bool[np.ndarray, "S T"]
+    aligned: bool
+    features: Float[np.ndarray, "N D"] | None
+    centres_um: Float[np.ndarray, "N 2"] | None
+    affine: Float[np.ndarray, "4 4"] | None = None
+
+
+def load_item(prepared: PreparedCase) -> CaseItem:
+    """Return a case's volumes and the patches of all its slides in one bag."""
+    mri = None if prepared.mri is None else load_mri(prepared.mri)
+    bags = [read_bag(path) for path in prepared.bags]
+    features = np.concatenate([bag.features for bag in bags]) if bags else None
+    centres = np.concatenate([_centres_um(bag) for bag in bags]) if bags else None
+    return CaseItem(
+        case=prepared.case,
+        mri=None if mri is None else np.asarray(mri.array),
+        available=np.zeros((2, 2), bool) if mri is None else mri.available,
+        aligned=False if mri is None else mri.aligned,
+        features=features if features is not None and len(features) else None,
+        centres_um=centres,
+        affine=None if mri is None else mri.affine,
+    )
+
+
+def _centres_um(bag: Bag) -> Float[np.ndarray, "n 2"]:
+    attributes: Mapping[str, Any] = bag.attributes
+    mpp = np.array([attributes.get("mpp_x", 0.5), attributes.get("mpp_y", 0.5)])
+    side = np.array(attributes.get("patch_level0_px", FALLBACK_SIDE_UM / mpp))
+    return np.asarray((bag.coords + side / 2) * mpp, dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """How a case differs from epoch to epoch; keyed by (seed, epoch, case) alone."""
+
+    seed: int
+    augment: AugmentConfig
+    patch_keep: tuple[float, float]
+    """Least and largest share of a bag that a step sees."""
+
+    patch_cap: int
+    """Most patches of a bag that a step sees."""
+
+    def of(self, item: CaseItem, epoch: int) -> CaseItem:
+        """Return the case as an epoch sees it."""
+        key = [self.seed, epoch, *item.case.case_id.encode()]
+        rng = default_rng(key)
+        if item.mri is not None:
+            item = replace(item, mri=augmented(item.mri, self.augment, rng))
+        if item.features is None or item.centres_um is None:
+            return item
+        count = len(item.features)
+        keep = int(np.ceil(rng.uniform(*self.patch_keep) * count))
+        chosen = np.sort(rng.permutation(count)[: min(keep, self.patch_cap)])
+        return replace(
+            item, features=item.features[chosen], centres_um=item.centres_um[chosen]
+        )
+
+
+def labels_of(items: Sequence[CaseItem]) -> dict[str, int]:
+    """Return the known labels by case id."""
+    return {i.case.case_id: i.case.pcr for i in items if i.case.pcr is not None}

@@ -1,0 +1,118 @@
+"""Every choice of HARM3-Fusion; where the paper is silent, the docstring says so."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from napari_harm3.config import STRICT
+
+Count = Annotated[int, Field(ge=1, le=4096)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Harm3Config:
+    """The network of sections 2.1 to 2.3.
+
+    The defaults are the reading that ``harm3`` and ``harm3-paper`` share.
+    """
+
+    # 2.1, the feature extraction network
+    encoder_depth: Literal[10, 18, 34, 50] = 18
+    """Layers of the 3-D ResNet; the paper does not name the network."""
+
+    base_channels: Count = 64
+    """Channels of its first stage; the last has eight times as many (four times
+    that in a ResNet-50). 512 matches the paper's d_k."""
+
+    output_stride: tuple[Count, Count, Count] = (8, 16, 16)
+    """Grid voxels per cell of the feature map along z, y, x; the paper is silent.
+    Later stages are dilated instead of strided once it is reached."""
+
+    norm: Literal["batch", "group"] = "batch"
+    """Normalisation layers; the paper does not name them."""
+
+    share_sequences: bool = False
+    """One encoder and LD-VAE for T1 and T2; the paper says nothing on it."""
+
+    share_times: bool = True
+    """One encoder for pre and post; Eq. (5) compares their features, which
+    presupposes one space."""
+
+    # 2.1, LD-VAE
+    ld_vae: bool = True
+    """Row 1 of Table 2 when False: the encoder's features are directly connected."""
+
+    vae_kernel: Literal["pointwise", "depthwise", "full"] = "depthwise"
+    """Convolutions of the dual-stream VAE; the paper only says convolutional."""
+
+    latent: Literal["tokens", "global"] = "tokens"
+    """One latent per token, or one per volume; the paper is silent."""
+
+    split: Literal["linear", "chunk"] = "linear"
+    """Eq. (2): two fully connected layers, or the two halves of z."""
+
+    temporal: Literal["concat", "sum"] = "concat"
+    """Eq. (3) writes a sum, its text concatenates."""
+
+    # 2.1, losses
+    reconstruction_target: Literal["detached", "trainable"] = "detached"
+    """Whether Eq. (4) also moves its target; features collapse when it does."""
+
+    kl_count: Literal["once", "literal"] = "once"
+    """Eq. (4) has the KL term inside the sum over j, which doubles it."""
+
+    free_bits: Annotated[float, Field(ge=0)] = 0.0
+    """KL per latent below which nothing is gained; 0 for none."""
+
+    cosine: Literal["hinge", "raw", "squared", "label"] = "hinge"
+    """Eq. (5): how similarity of the variant parts is punished. ``label`` parts
+    pre from post in pCR and draws them together otherwise, as the text argues."""
+
+    contrast_balance: Share = 0.5
+    """Lambda of Eq. (5); the paper gives no value."""
+
+    contrast_level: Literal["auto", "token", "global"] = "auto"
+    """Whether pre and post are compared token by token, which needs registration,
+    or pooled; auto compares tokens only where a case is aligned."""
+
+    # 2.2
+    attention_1: bool = True
+    """Row 2 of Table 2 when False: T1 and T2 tokens are only concatenated."""
+
+    sequence_heads: Count = 8
+    sequence_layers: Count = 1
+    relative_position: bool = True
+    """The bias by 3-D offset and by pair of streams; its form is not given."""
+
+    # 2.3
+    attention_2: bool = True
+    """Row 3 of Table 2 when False: MRI and slide tokens are concatenated."""
+
+    wsi_tokens: Count = 64
+    """The fixed length to which the bag is pooled; the paper gives none."""
+
+    pooling_heads: Count = 8
+    cross_heads: Count = 1
+    """Heads of Eq. (6); its square root of d_k speaks for one."""
+
+    residual_query: bool = False
+    """Add the query to Eq. (7); the equation has no such term."""
+
+    head_width: Count = 128
+    """Hidden width of the MLP."""
+
+    dropout: Share = 0.1
+    """Of the MLP; the paper is silent."""
+
+    @property
+    def width(self) -> int:
+        """Length of a token: d_k, 512 in the paper."""
+        return self.base_channels * 8
+
+
+SMALL_HARM3 = Harm3Config(
+    base_channels=8, output_stride=(4, 8, 8), wsi_tokens=16, head_width=32
+)
+"""64 numbers a token; trains on two cores."""

@@ -1,0 +1,157 @@
+"""The feature extraction network of section 2.1: a 3-D ResNet.
+
+The paper shows class activation maps of its last convolutional layer and calls its
+output X, but does not name it. The stem and the pooling keep the depth axis, since
+slices are few and thick, and late stages are dilated once the stride is reached.
+
+Reference: He et al., Deep residual learning for image recognition, CVPR 2016.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+Steps = tuple[int, int, int]
+MOST_DILATION = 2
+"""Where a stage is not strided; more would reach past a map of three or four cells."""
+
+STEM_STRIDE = (1, 4, 4)
+"""Of the first convolution and the max-pool together, z, y, x."""
+
+
+def norm_layer(kind: str, channels: int) -> nn.Module:
+    """Return a normalisation of 3-D maps."""
+    if kind == "batch":
+        return nn.BatchNorm3d(channels)
+    return nn.GroupNorm(min(8, channels), channels)
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions beside a shortcut: two of 3x3x3, or 1-3-1 as a bottleneck."""
+
+    def __init__(
+        self,
+        channels: tuple[int, int, int],
+        *,
+        stride: Steps,
+        dilation: Steps,
+        norm: str,
+    ) -> None:
+        super().__init__()
+        before, inside, after = channels
+        bottleneck = inside != after
+        wide = nn.Conv3d(
+            inside if bottleneck else before,
+            inside,
+            3,
+            stride=stride,
+            dilation=dilation,
+            padding=dilation,
+            bias=False,
+        )
+        if bottleneck:
+            first = nn.Conv3d(before, inside, 1, bias=False)
+            plan = [first, wide, nn.Conv3d(inside, after, 1, bias=False)]
+        else:
+            plan = [wide, nn.Conv3d(inside, after, 3, padding=1, bias=False)]
+        layers: list[nn.Module] = []
+        for convolution in plan:
+            layers += [convolution, norm_layer(norm, convolution.out_channels)]
+            layers.append(nn.ReLU(inplace=True))
+        layers.pop()  # the last is rectified after the shortcut is added
+        self.residual = nn.Sequential(*layers)
+        self.shortcut: nn.Module = nn.Identity()
+        if before != after or any(step > 1 for step in stride):
+            self.shortcut = nn.Sequential(
+                nn.Conv3d(before, after, 1, stride=stride, bias=False),
+                norm_layer(norm, after),
+            )
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, maps: Float[Tensor, "P c d h w"]) -> Float[Tensor, "P C D H W"]:
+        """Return the sum of both ways, rectified."""
+        return self.activation(self.residual(maps) + self.shortcut(maps))
+
+
+class ResNet3d(nn.Module):
+    """One volume in, one feature map out.
+
+    Parameters
+    ----------
+    depth
+        10, 18, 34 or 50.
+    base_channels
+        Channels of the first stage.
+    output_stride
+        Voxels per cell of the map along z, y, x; powers of two.
+    norm
+        ``batch`` or ``group``.
+    in_channels
+        1 for one volume.
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: int = 18,
+        base_channels: int = 64,
+        output_stride: Sequence[int] = (8, 16, 16),
+        norm: str = "batch",
+        in_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv3d(
+                in_channels,
+                base_channels,
+                (3, 7, 7),
+                stride=(1, 2, 2),
+                padding=(1, 3, 3),
+                bias=False,
+            ),
+            norm_layer(norm, base_channels),
+            nn.ReLU(inplace=True),
+            nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
+        )
+        expansion = 4 if depth >= 50 else 1
+        reached, dilation = list(STEM_STRIDE), [1, 1, 1]
+        channels = base_channels
+        stages: list[nn.Module] = []
+        for number, blocks in enumerate(BLOCKS[depth]):
+            stride = [1, 1, 1]
+            for axis in range(3):
+                if number == 0:
+                    continue
+                if reached[axis] < output_stride[axis]:
+                    stride[axis] = 2
+                    reached[axis] *= 2
+                else:
+                    dilation[axis] = MOST_DILATION
+            inside = base_channels << number
+            row: list[nn.Module] = []
+            for block in range(blocks):
+                row.append(
+                    ResidualBlock(
+                        (channels, inside, inside * expansion),
+                        stride=_steps(stride) if block == 0 else (1, 1, 1),
+                        dilation=_steps(dilation),
+                        norm=norm,
+                    )
+                )
+                channels = inside * expansion
+            stages.append(nn.Sequential(*row))
+        self.stages = nn.Sequential(*stages)
+        self.out_channels = channels
+
+    def forward(
+        self, volumes: Float[Tensor, "P 1 D H W"]
+    ) -> Float[Tensor, "P C d h w"]:
+        """Return X as a map; P counts present volumes only."""
+        return self.stages(self.stem(volumes))
+
+
+def _steps(values: Sequence[int]) -> Steps:
+    z, y, x = values
+    return z, y, x

@@ -1,0 +1,141 @@
+"""LD-VAE, the loss-enhanced dual-stream convolutional VAE: section 2.1, Eq. (1)-(3)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from napari_harm3.models.harm3.config import Harm3Config
+
+Maps = Float[Tensor, "B C d h w"]
+Tokens = Float[Tensor, "B N C"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latent:
+    """One time point of one sequence, as tokens."""
+
+    features: Float[Tensor, "B N C"]
+    """X of Eq. (1), normalised per token."""
+
+    mean: Float[Tensor, "B n Z"]
+    log_variance: Float[Tensor, "B n Z"]
+    inherent: Float[Tensor, "B n Zi"]
+    variant: Float[Tensor, "B n Zv"]
+
+
+class VaeBranch(nn.Module):
+    """Encoder E_i, decoder D_i and the split of one time point."""
+
+    def __init__(self, config: Harm3Config) -> None:
+        super().__init__()
+        width = config.width
+        half = width // 2
+        self.pooled = config.latent == "global"
+        self.encode = nn.Sequential(_convolution(config.vae_kernel, width), nn.GELU())
+        self.to_mean = nn.Conv3d(width, width, 1)
+        self.to_log_variance = nn.Conv3d(width, width, 1)
+        self.to_inherent: nn.Module = nn.Linear(width, half)
+        self.to_variant: nn.Module = nn.Linear(width, half)
+        if config.split == "chunk":
+            self.to_inherent, self.to_variant = _Half(0, half), _Half(half, width)
+        self.join = nn.Linear(width, width)
+        self.decode = nn.Sequential(nn.GELU(), _convolution(config.vae_kernel, width))
+        self.out = nn.Conv3d(width, width, 1)
+
+    def forward(self, maps: Maps, *, sample: bool) -> Latent:
+        """Return the latent of Eq. (1) and its two parts, Eq. (2)."""
+        features = normalised_tokens(maps)
+        hidden = self.encode(untoken(features, maps))
+        if self.pooled:
+            hidden = hidden.mean(dim=(2, 3, 4), keepdim=True)
+        mean = tokens_of(self.to_mean(hidden))
+        # Bounded, so that an early step cannot overflow the exponential.
+        log_variance = tokens_of(self.to_log_variance(hidden)).clamp(-10, 10)
+        z = mean
+        if sample:
+            z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        return Latent(
+            features=features,
+            mean=mean,
+            log_variance=log_variance,
+            inherent=self.to_inherent(z),
+            variant=self.to_variant(z),
+        )
+
+    def reconstruct(self, inherent: Tokens, variant: Tokens, like: Maps) -> Tokens:
+        """Return D_i of an inherent part (of any time) and its own variant part."""
+        joined = self.join(torch.cat([inherent, variant], dim=-1))
+        cells = like[0, 0].numel()
+        joined = joined.expand(-1, cells, -1)
+        return tokens_of(self.out(self.decode(untoken(joined, like))))
+
+
+class LdVae(nn.Module):
+    """Two branches, pre and post."""
+
+    def __init__(self, config: Harm3Config) -> None:
+        super().__init__()
+        self.pre, self.post = VaeBranch(config), VaeBranch(config)
+
+    def forward(
+        self, maps: tuple[Maps, Maps], aligned: Bool[Tensor, "B"]
+    ) -> tuple[list[Tokens], list[Tokens], list[Latent]]:
+        """Return each time's own and crossed reconstruction, and its latent.
+
+        The crossed one takes the inherent part of the other time: token by token
+        where the case is aligned, pooled where it is not.
+        """
+        branches = [self.pre, self.post]
+        latents = [
+            branch(one, sample=self.training)
+            for branch, one in zip(branches, maps, strict=True)
+        ]
+        own, crossed = [], []
+        for time, branch in enumerate(branches):
+            mine, other = latents[time], latents[1 - time]
+            own.append(branch.reconstruct(mine.inherent, mine.variant, maps[time]))
+            pooled = other.inherent.mean(dim=1, keepdim=True).expand_as(other.inherent)
+            borrowed = torch.where(aligned[:, None, None], other.inherent, pooled)
+            crossed.append(branch.reconstruct(borrowed, mine.variant, maps[time]))
+        return own, crossed, latents
+
+
+def tokens_of(maps: Maps) -> Tokens:
+    """Return a map as tokens; the cells run x fastest, then y, then z."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+def untoken(tokens: Tokens, like: Maps) -> Maps:
+    """Return tokens as the map they came from."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *like.shape[2:])
+
+
+def normalised_tokens(maps: Maps) -> Tokens:
+    """Return tokens of zero mean and unit variance.
+
+    Eq. (4) measures distances between features that are themselves learned; on a
+    free scale they would shrink instead of being explained.
+    """
+    tokens = tokens_of(maps)
+    return layer_norm(tokens, tokens.shape[-1:])
+
+
+class _Half(nn.Module):
+    """A slice of the latent, for the split without fully connected layers."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, latent: Tokens) -> Tokens:
+        return latent[..., self.start : self.stop]
+
+
+def _convolution(kernel: str, width: int) -> nn.Module:
+    if kernel == "pointwise":
+        return nn.Conv3d(width, width, 1)
+    groups = width if kernel == "depthwise" else 1
+    return nn.Conv3d(width, width, 3, padding=1, groups=groups)

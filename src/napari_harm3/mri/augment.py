@@ -1,0 +1,68 @@
+"""Augmentation: the paper names none; one set, keyed by (seed, epoch, case) alone."""
+
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from scipy import ndimage
+
+from napari_harm3.config import STRICT
+
+Amount = Annotated[float, Field(ge=0, le=45)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AugmentConfig:
+    """How training volumes are varied."""
+
+    flip: bool = True
+    """Mirror left and right in half of the draws."""
+
+    degrees: Amount = 8.0
+    """Largest turn about the body's axis."""
+
+    shift: Amount = 1.0
+    """Largest shift, in voxels of the common grid."""
+
+    scale: Annotated[float, Field(ge=0, le=0.5)] = 0.08
+    """Largest zoom in or out."""
+
+    intensity: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """Spread of gain and offset, drawn for each volume."""
+
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Spread of the noise, in z-scores."""
+
+
+def augmented(
+    array: Float[np.ndarray, "S T D H W"],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "S T D H W"]:
+    """Return a case's volumes, all moved alike, each with its own intensity."""
+    flip = config.flip and rng.random() < 0.5
+    angle = np.radians(rng.uniform(-config.degrees, config.degrees))
+    zoom = 1 + rng.uniform(-config.scale, config.scale)
+    matrix = np.diag([1.0, zoom, zoom])
+    cosine, sine = np.cos(angle), np.sin(angle)
+    matrix[1:, 1:] = zoom * np.array([[cosine, -sine], [sine, cosine]])
+    if flip:
+        matrix[:, 2] *= -1
+    centre = (np.array(array.shape[2:]) - 1) / 2
+    shift = rng.uniform(-config.shift, config.shift, 3) * (0.5, 1, 1)
+    offset = centre - matrix @ centre + shift
+    moved = np.empty_like(array)
+    for place in np.ndindex(*array.shape[:2]):
+        volume = array[place]
+        if not volume.any():  # an absent volume stays zero
+            moved[place] = 0
+            continue
+        ndimage.affine_transform(
+            volume, matrix, offset, output=moved[place], order=1, mode="nearest"
+        )
+        gain, level = rng.normal((1, 0), config.intensity)
+        moved[place] = moved[place] * gain + level
+        moved[place] += rng.normal(0, config.noise, volume.shape)
+    return moved
