@@ -11,6 +11,7 @@ Each message is one sentence or two: what is wrong, where, and what to do.
     * `TrainingError`: a cohort that cannot be trained on, or a run that failed.
     * `ConfigError`: a configuration file or value.
     * `DeviceError`: a device that is not there.
+    * `Stopped`: a job that the user stopped.
 """
 
 
@@ -48,6 +49,10 @@ class ConfigError(Harm3Error):
 
 class DeviceError(Harm3Error):
     """The device asked for is not on this machine."""
+
+
+class Stopped(Harm3Error):  # noqa: N818 - nothing went wrong
+    """The user stopped a job; what it finished is kept."""
 
 
 class Harm3Warning(UserWarning):

@@ -1,6 +1,6 @@
 """A prepared case as arrays, and a set of them for training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,8 @@ from numpy.random import default_rng
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.data.prepare import PreparedCase, load_mri
-from napari_harm3.mri.augment import AugmentConfig, augmented
+from napari_harm3.mri.augment import augmented
+from napari_harm3.mri.config import AugmentConfig
 from napari_harm3.wsi.features import Bag, read_bag
 
 FALLBACK_SIDE_UM = 112.0
@@ -27,7 +28,8 @@ class CaseItem:
     aligned: bool
     features: Float[np.ndarray, "N D"] | None
     centres_um: Float[np.ndarray, "N 2"] | None
-    affine: Float[np.ndarray, "4 4"] | None = None
+    affine: Float[np.ndarray, "4 4"]
+    """Of the common grid, from z, y, x to RAS mm."""
 
 
 def load_item(prepared: PreparedCase) -> CaseItem:
@@ -43,7 +45,7 @@ def load_item(prepared: PreparedCase) -> CaseItem:
         aligned=False if mri is None else mri.aligned,
         features=features if features is not None and len(features) else None,
         centres_um=centres,
-        affine=None if mri is None else mri.affine,
+        affine=np.eye(4) if mri is None else mri.affine,
     )
 
 
@@ -80,8 +82,3 @@ class Variation:
         return replace(
             item, features=item.features[chosen], centres_um=item.centres_um[chosen]
         )
-
-
-def labels_of(items: Sequence[CaseItem]) -> dict[str, int]:
-    """Return the known labels by case id."""
-    return {i.case.case_id: i.case.pcr for i in items if i.case.pcr is not None}

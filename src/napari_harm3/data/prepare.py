@@ -18,9 +18,7 @@ from napari_harm3.mri.preprocess import PreparedMri, prepare_volumes
 from napari_harm3.mri.volume import read_volume
 from napari_harm3.wsi.encoder import Encoder
 from napari_harm3.wsi.features import describe, extract, read_attributes
-from napari_harm3.wsi.patches import lay_patches
 from napari_harm3.wsi.slide import open_slide
-from napari_harm3.wsi.tissue import find_tissue
 
 FEATURE_SUFFIXES = (".h5", ".pt")
 
@@ -56,9 +54,8 @@ def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
         return path
     volumes = {role: read_volume(file) for role, file in case.volumes.items()}
     prepared = prepare_volumes(volumes, config)
-    with atomic_path(path) as temporary:
-        with temporary.open("wb") as stream:
-            np.save(stream, prepared.array)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, prepared.array)
     about = {
         "recipe": to_plain(config),
         "sources": dict(prepared.sources),
@@ -100,18 +97,14 @@ def prepare_slides(
             continue
         out = _bag_path(case, number, work)
         with open_slide(path, source_mpp=case.slide_mpp[number]) as slide:
-            attributes = read_attributes(out)
-            if attributes is not None:
-                grid = lay_patches(
-                    slide, find_tissue(slide, inputs.tissue), inputs.patches
-                )
-                expected = describe(slide, grid, inputs.tissue, inputs.patches) | {
-                    "encoder": encoder.name,
-                    "weights_sha256": encoder.weights_sha256,
-                    "transform": encoder.transform,
-                }
-                if all(attributes.get(k) == v for k, v in expected.items()):
-                    continue
+            wanted = describe(slide, inputs.tissue, inputs.patches) | {
+                "encoder": encoder.name,
+                "weights_sha256": encoder.weights_sha256,
+                "transform": encoder.transform,
+            }
+            made = read_attributes(out) or {}
+            if all(made.get(name) == value for name, value in wanted.items()):
+                continue
             yield from extract(slide, out, inputs.tissue, inputs.patches, encoder)
 
 

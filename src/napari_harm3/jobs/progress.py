@@ -33,3 +33,16 @@ class Progress:
 
 Job = Iterator[Progress]
 """A job is a generator: to stop it is to stop asking, and close it."""
+
+
+def finished(stage: str, result: dict[str, Any]) -> Progress:
+    """Return the last message of a job."""
+    return Progress(stage=stage, step=1, of=1, text="done", result=result)
+
+
+def result_of(job: Job) -> dict[str, Any]:
+    """Run a job to its end and return what it made."""
+    result: dict[str, Any] = {}
+    for message in job:
+        result = message.result or result
+    return result

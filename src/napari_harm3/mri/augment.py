@@ -1,39 +1,10 @@
 """Augmentation: the paper names none; one set, keyed by (seed, epoch, case) alone."""
 
-from typing import Annotated
-
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from scipy import ndimage
 
-from napari_harm3.config import STRICT
-
-Amount = Annotated[float, Field(ge=0, le=45)]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class AugmentConfig:
-    """How training volumes are varied."""
-
-    flip: bool = True
-    """Mirror left and right in half of the draws."""
-
-    degrees: Amount = 8.0
-    """Largest turn about the body's axis."""
-
-    shift: Amount = 1.0
-    """Largest shift, in voxels of the common grid."""
-
-    scale: Annotated[float, Field(ge=0, le=0.5)] = 0.08
-    """Largest zoom in or out."""
-
-    intensity: Annotated[float, Field(ge=0, le=1)] = 0.10
-    """Spread of gain and offset, drawn for each volume."""
-
-    noise: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Spread of the noise, in z-scores."""
+from napari_harm3.mri.config import AugmentConfig
 
 
 def augmented(

@@ -35,3 +35,26 @@ class MriConfig:
 
 SMALL_MRI = MriConfig(size=(12, 32, 32), spacing_mm=(128 / 12, 7.0, 7.0))
 """The same field of view on a grid that trains on two cores."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AugmentConfig:
+    """How training volumes are varied."""
+
+    flip: bool = True
+    """Mirror left and right in half of the draws."""
+
+    degrees: Annotated[float, Field(ge=0, le=45)] = 8.0
+    """Largest turn about the body's axis."""
+
+    shift: Annotated[float, Field(ge=0, le=45)] = 1.0
+    """Largest shift, in voxels of the common grid."""
+
+    scale: Annotated[float, Field(ge=0, le=0.5)] = 0.08
+    """Largest zoom in or out."""
+
+    intensity: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """Spread of gain and offset, drawn for each volume."""
+
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Spread of the noise, in z-scores."""

@@ -68,6 +68,11 @@ class EncoderConfig:
     batch: Annotated[int, Field(ge=1)] = 64
     """Patches encoded at once."""
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the weights are only drawn, not learned."""
+        return self.weights is None and not self.pretrained
+
 
 SMALL_ENCODER = EncoderConfig(name="vit_tiny_patch16_224", depth=3)
 """192 features a patch."""

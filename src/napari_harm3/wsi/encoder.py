@@ -31,7 +31,7 @@ class Encoder:
         self.name = config.name
         if config.depth is not None:
             self.name += f" (depth {config.depth})"
-        self.untrained = config.weights is None and not config.pretrained
+        self.untrained = config.untrained
         self.batch = config.batch
         self.device = device
         self.dim = int(network.num_features)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def extract(
     """
     found = find_tissue(slide, tissue)
     grid = lay_patches(slide, found, patches)
-    attributes = describe(slide, grid, tissue, patches) | {
+    attributes = describe(slide, tissue, patches) | {
         "encoder": encoder.name,
         "weights_sha256": encoder.weights_sha256,
         "transform": encoder.transform,
@@ -93,12 +93,12 @@ def write_coords(
 ) -> None:
     """Write a bag of coordinates only, its features not done."""
     status = np.full(len(grid.coords), NOT_DONE, np.uint8)
-    attributes = describe(slide, grid, tissue, patches) | {"created": _now()}
+    attributes = describe(slide, tissue, patches) | {"created": _now()}
     _write(out, found, grid, attributes, None, status)
 
 
 def describe(
-    slide: Slide, grid: Patches, tissue: TissueConfig, patches: PatchConfig
+    slide: Slide, tissue: TissueConfig, patches: PatchConfig
 ) -> dict[str, Any]:
     """Return the root attributes that do not depend on an encoder."""
     mpp_x, mpp_y = slide.require_mpp()
@@ -114,7 +114,9 @@ def describe(
         "mpp_source": slide.mpp_source,
         "patch_px": patches.patch,
         "patch_mpp": patches.mpp,
-        "patch_level0_px": list(grid.level0_px),
+        "patch_level0_px": [
+            patches.patch * patches.mpp / mpp for mpp in (mpp_x, mpp_y)
+        ],
         "stride": patches.patch,
         "rule": patches.rule,
         "allow_upsampling": patches.allow_upsampling,

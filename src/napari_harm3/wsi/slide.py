@@ -171,8 +171,8 @@ class Slide:
             return openslide.OpenSlide(self.path)
         except openslide.OpenSlideError as error:
             raise SlideError(
-            raise SlideError(f"{self.name} cannot be read: check it.") from error
-                "that OpenSlide does not read."
+                f"{self.name} cannot be opened as a slide: it is damaged, or of a "
+                "format that OpenSlide does not read."
             ) from error
 
 

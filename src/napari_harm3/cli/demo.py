@@ -1,0 +1,75 @@
+"""``harm3 demo``: the whole road in one go."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from napari_harm3.cli.metrics import metrics_table
+from napari_harm3.cli.options import Output
+from napari_harm3.cli.show import Result, show
+from napari_harm3.cli.view import View
+from napari_harm3.jobs.demo import demo
+from napari_harm3.phantom.config import PhantomConfig
+from napari_harm3.training.config import RunConfig
+
+
+@dataclass(kw_only=True)
+class Demo(Output):
+    """Made-up cohort, training, metrics, prediction, heat maps, report, screenshot."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder to write into; run again, it goes on where it was stopped."""
+
+    cases: int = 120
+    """Number of made-up patients."""
+
+    seed: int = 0
+    """Seed of the cohort and of the training."""
+
+    permute_labels: bool = False
+    """Shuffle the label: the metrics must then fall to chance."""
+
+    work: Path | None = None
+    """Folder for everything made once; .harm3 beside the cohort table if not given."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    def run(self) -> int:
+        """Run every stage, then show where things are."""
+        job = demo(
+            self.out,
+            cohort=PhantomConfig(
+                cases=self.cases, seed=self.seed, permute_labels=self.permute_labels
+            ),
+            config=RunConfig.of("harm3", "small", seed=self.seed),
+            device=self.device,
+            work=self.work,
+        )
+        return show(job, json=self.json, summary=self._summary)
+
+    def _summary(self, result: Result) -> str:
+        lines = [metrics_table(result["metrics"]), ""]
+        made = ("cohort", "run", "predictions", "explanation", "report")
+        lines += [f"{name:<12}{result[name]}" for name in made]
+        picture = self._screenshot(result)
+        return "\n".join([*lines, f"{'screenshot':<12}{picture}"])
+
+    def _screenshot(self, result: Result) -> str:
+        """Have napari draw the explained case; say why if it cannot."""
+        picture = self.out / "napari.png"
+        viewer = View(
+            cohort=Path(result["cohort"]),
+            case=result["case"],
+            model=Path(result["run"]),
+            explanation=Path(result["explanation"]),
+            screenshot=picture,
+        )
+        done = subprocess.run(viewer.arguments(), check=False, stdout=sys.stderr)
+        if done.returncode == 0:
+            return str(picture.resolve())
+        return "not made: napari needs a screen and Qt (see the README)"

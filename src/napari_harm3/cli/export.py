@@ -1,0 +1,30 @@
+"""``harm3 export``: one model folder to give away."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from napari_harm3.cli.options import Output
+from napari_harm3.cli.show import Result, show
+from napari_harm3.jobs.training import export
+
+
+@dataclass(kw_only=True)
+class Export(Output):
+    """Gather a run's networks in one folder, without case names."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """The run folder."""
+
+    out: Path
+    """The model folder to write."""
+
+    def run(self) -> int:
+        """Export the run."""
+        return show(export(self.model, out=self.out), json=self.json, summary=_summary)
+
+
+def _summary(result: Result) -> str:
+    return f"model: {result['model']}"

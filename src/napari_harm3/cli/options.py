@@ -1,0 +1,65 @@
+"""What several commands take."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from napari_harm3.config import read_toml
+from napari_harm3.training.config import RunConfig
+
+
+@dataclass(kw_only=True)
+class Output:
+    """How the result is told."""
+
+    json: bool = False
+    """Print one JSON object on stdout, and nothing else."""
+
+
+@dataclass(kw_only=True)
+class CohortOptions(Output):
+    """Where made things are kept, and which files may be read."""
+
+    work: Path | None = None
+    """Folder for everything made once; .harm3 beside the cohort table if not given."""
+
+    allow_external: bool = False
+    """Accept paths that leave the cohort table's folder."""
+
+
+@dataclass(kw_only=True)
+class DeviceOptions(CohortOptions):
+    """The same, for commands that run a network."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+
+@dataclass(kw_only=True)
+class InputOptions:
+    """What the network sees of a case."""
+
+    size: Literal["small", "full"] = "full"
+    """small trains on two cores; full is the paper's size, for a GPU."""
+
+    config: Path | None = None
+    """A run.toml to take everything from; other options win over it."""
+
+    encoder: str | None = None
+    """Name of a timm vision transformer for the slides' patches."""
+
+    weights: Path | None = None
+    """The encoder's weights, a file or a folder; without them it is untrained."""
+
+    def run_config(self, method: str = "harm3") -> RunConfig:
+        """Return the configuration of a run with these inputs."""
+        if self.config is not None:
+            chosen = read_toml(self.config, RunConfig)
+        else:
+            chosen = RunConfig.of(method, self.size)
+        encoder = chosen.inputs.encoder
+        if self.encoder is not None:
+            encoder = replace(encoder, name=self.encoder, depth=None)
+        if self.weights is not None:
+            encoder = replace(encoder, weights=self.weights)
+        return replace(chosen, inputs=replace(chosen.inputs, encoder=encoder))

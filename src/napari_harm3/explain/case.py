@@ -1,0 +1,106 @@
+"""Explain one case: probability, heat maps, slide attention, agreement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from napari_harm3.data.dataset import load_item
+from napari_harm3.data.prepare import PreparedCase
+from napari_harm3.explain.agreement import agreement
+from napari_harm3.explain.gradcam import heat_maps, upsampled
+from napari_harm3.explain.wsi_attention import attention_geojson, patch_attention
+from napari_harm3.inference.predictor import Predictor, mean_logit
+from napari_harm3.mri.annotation import read_annotation
+from napari_harm3.mri.preprocess import to_native
+from napari_harm3.mri.volume import Geometry, Volume, read_volume
+
+NO_EVIDENCE = "no positive evidence"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedVolume:
+    """One volume with its heat map, on its own grid."""
+
+    volume: Volume
+    heat: Float[np.ndarray, "X Y Z"]
+    annotation: UInt8[np.ndarray, "X Y Z"] | None
+    agreement: dict[str, Any]
+    message: str
+    """Empty, or that the map shows no positive evidence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What a model says of a case, and why."""
+
+    case_id: str
+    probability: float
+    seen: str
+    folds: tuple[int, ...]
+    volumes: dict[str, ExplainedVolume]
+    attention: dict[str, Any]
+    """GeoJSON of the slide's patches."""
+
+    cell_mm: tuple[float, float, float]
+    """Size of a heat map's cell along z, y, x: no map is finer than this."""
+
+
+def explain_case(predictor: Predictor, prepared: PreparedCase) -> Explanation:
+    """Return a case's explanation, averaged over the folds that may be asked.
+
+    Raises
+    ------
+    ModelError, FeatureError, VolumeError
+        If the model, the features or a volume cannot be read.
+    """
+    case, item = prepared.case, load_item(prepared)
+    sight = predictor.sight(prepared.sources.values())
+    batch = predictor.batch(prepared)
+    logits, cams, shares = [], [], []
+    for fold in sight.folds:
+        prediction, maps = heat_maps(predictor.network(fold), batch)
+        logits.append(prediction.logit.detach() / predictor.temperature(fold))
+        cams.append(maps)
+        shares.append(patch_attention(prediction)[0])
+    size, affine = predictor.inputs.mri.size, item.affine
+    volumes: dict[str, ExplainedVolume] = {}
+    cells = None
+    for role, path in case.volumes.items():
+        coarse = np.mean([maps[role][0] for maps in cams], axis=0)
+        cells = cell_grid(coarse.shape, size, affine)
+        volume = read_volume(path)
+        mask = case.masks.get(role)
+        annotation = None if mask is None else read_annotation(mask, volume)
+        heat = to_native(upsampled(coarse, size), affine, volume)
+        volumes[role] = ExplainedVolume(
+            volume=volume,
+            heat=heat,
+            annotation=annotation,
+            agreement=agreement(heat, annotation, volume, cells),
+            message="" if heat.any() else NO_EVIDENCE,
+        )
+    spacing = (0.0,) * 3 if cells is None else cells.spacing_mm
+    return Explanation(
+        case_id=case.case_id,
+        probability=float(mean_logit(logits).sigmoid()[0]),
+        seen=sight.seen,
+        folds=sight.folds,
+        volumes=volumes,
+        attention=attention_geojson(prepared.bags, np.mean(shares, axis=0)),
+        cell_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+    )
+
+
+def cell_grid(
+    cells: Sequence[int], size: Sequence[int], affine: Float[np.ndarray, "4 4"]
+) -> Geometry:
+    """Return the grid of a map's cells, given the common grid that they divide."""
+    factor = np.array(size) / np.array(cells)
+    coarse = affine.copy()
+    coarse[:3, :3] = affine[:3, :3] * factor
+    coarse[:3, 3] = affine[:3, 3] + affine[:3, :3] @ ((factor - 1) / 2)
+    z, y, x = cells
+    return Geometry(shape=(z, y, x), affine=coarse)

@@ -1,0 +1,191 @@
+"""What a user can ask about a cohort: make one up, check one, prepare one."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.table import (
+    Fault,
+    missing_files,
+    read_cohort,
+    scan_cohort,
+)
+from napari_harm3.data.config import InputConfig
+from napari_harm3.errors import Harm3Error
+from napari_harm3.jobs.device import resolve_device
+from napari_harm3.jobs.parallel import each
+from napari_harm3.jobs.progress import Job, Progress, finished
+from napari_harm3.phantom.config import PhantomConfig
+
+if TYPE_CHECKING:
+    from napari_harm3.wsi.encoder import Encoder
+
+
+def work_folder(cohort: Path, work: Path | None) -> Path:
+    """Return where things made once are kept: ``.harm3`` beside the table."""
+    return work or cohort.parent / ".harm3"
+
+
+def make_phantom(out: Path, *, config: PhantomConfig, workers: int = 1) -> Job:
+    """Make up a cohort in real file formats; finished cases are kept."""
+    from napari_harm3.phantom.cohort import case_indices, finish_cohort, make_case
+
+    indices = case_indices(config)
+    made = each(partial(make_case, out, config), indices, workers=workers)
+    for done, (_, case_id) in enumerate(made, start=1):
+        yield Progress(stage="cohort", step=done, of=len(indices), text=str(case_id))
+    table = finish_cohort(out, config)
+    yield finished("cohort", {"cohort": str(table.resolve()), "cases": len(indices)})
+
+
+def check_cohort(
+    cohort: Path, *, quick: bool = False, allow_external: bool = False
+) -> Job:
+    """Find every fault of a cohort: its table, and every file that it names."""
+    from napari_harm3.data.checks import case_faults
+
+    table, faults = scan_cohort(cohort, allow_external=allow_external)
+    absent = missing_files(table)
+    known = {(fault.row, fault.column) for fault in chain(faults, absent)}
+    faults += absent
+    for done, case in enumerate(table.cases, start=1):
+        found = case_faults(case, quick=quick)
+        faults += [f for f in found if (f.row, f.column) not in known]
+        yield Progress(stage="check", step=done, of=len(table.cases), text=case.case_id)
+    for warning in table.warnings:
+        yield Progress(stage="check", warning=_sentence(warning))
+    faults.sort(key=lambda fault: (fault.row or 0, fault.column or ""))
+    result = {
+        "cases": len(table.cases),
+        "faults": [asdict(fault) for fault in faults],
+        "warnings": [asdict(warning) for warning in table.warnings],
+    }
+    yield finished("check", result)
+
+
+def _sentence(fault: Fault) -> str:
+    row = "the table" if fault.row is None else f"row {fault.row}"
+    column = "" if fault.column is None else f", {fault.column}"
+    return f"{row}{column}: {fault.message}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What became of one case."""
+
+    case_id: str
+    volumes: int = 0
+    slides: int = 0
+    failed: tuple[dict[str, Any], ...] = ()
+
+
+def prepare_cohort(
+    cohort: Path,
+    *,
+    inputs: InputConfig,
+    work: Path | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    device: str = "auto",
+    allow_external: bool = False,
+) -> Job:
+    """Turn every volume and slide of a cohort into tensors, once.
+
+    One case that fails never stops the others; its faults stand in the result.
+    """
+    table = read_cohort(cohort, allow_external=allow_external)
+    prepare = partial(
+        prepare_one,
+        inputs=inputs,
+        work=work_folder(cohort, work),
+        device=resolve_device(device),
+    )
+    done: list[Preparation] = []
+    for case, outcome in each(
+        prepare, table.cases, workers=workers, scheduler=scheduler
+    ):
+        done.append(outcome)
+        yield Progress(
+            stage="prepare", step=len(done), of=len(table.cases), text=case.case_id
+        )
+    row = {case.case_id: case.row for case in table.cases}
+    failed = chain.from_iterable(outcome.failed for outcome in done)
+    result = {
+        "volumes": sum(outcome.volumes for outcome in done),
+        "slides": sum(outcome.slides for outcome in done),
+        "failed": sorted(failed, key=lambda fault: row[fault["case_id"]]),
+    }
+    yield finished("prepare", result)
+
+
+def prepare_one(
+    case: Case, *, inputs: InputConfig, work: Path, device: str
+) -> Preparation:
+    """Prepare one case; what fails is told by column, and the rest is done."""
+    from napari_harm3.data.prepare import prepare_mri, prepare_slides
+
+    failed: list[dict[str, Any]] = []
+    volumes = slides = 0
+    try:
+        if prepare_mri(case, inputs.mri, work) is not None:
+            volumes = len(case.volumes)
+    except (Harm3Error, OSError) as error:
+        failed += _located(case, error, tuple(case.volumes))
+    try:
+        if case.slides:
+            for _ in prepare_slides(case, inputs, work, _encoder(inputs, device)):
+                pass
+            slides = len(case.slides)
+    except (Harm3Error, OSError) as error:
+        failed += _located(case, error, ("wsi",))
+    return Preparation(
+        case_id=case.case_id, volumes=volumes, slides=slides, failed=tuple(failed)
+    )
+
+
+def prepare_case(
+    case: Case, *, inputs: InputConfig, work: Path, device: str
+) -> Iterator[Progress]:
+    """Prepare one case, patch by patch; the first fault is raised."""
+    from napari_harm3.data.prepare import prepare_mri, prepare_slides
+
+    yield Progress(stage="volumes", step=0, of=1, text=case.case_id)
+    prepare_mri(case, inputs.mri, work)
+    yield Progress(stage="volumes", step=1, of=1, text=case.case_id)
+    if case.slides:
+        encoder = _encoder(inputs, device)
+        for done, of in prepare_slides(case, inputs, work, encoder):
+            yield Progress(stage="slides", step=done, of=of, text=case.case_id)
+
+
+def _located(
+    case: Case, error: Exception, columns: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return a failure by column: `case_faults` knows which file is to blame."""
+    from napari_harm3.data.checks import case_faults
+
+    faults = [f for f in case_faults(case, quick=False) if f.column in columns]
+    if not faults:
+        faults = [Fault(case.row, None, str(error))]
+    return [
+        {"case_id": case.case_id, "column": fault.column, "message": fault.message}
+        for fault in faults
+    ]
+
+
+_encoders: dict[tuple[str, str], "Encoder"] = {}
+
+
+def _encoder(inputs: InputConfig, device: str) -> "Encoder":
+    """Return the encoder; a process loads each only once."""
+    from napari_harm3.config import recipe_hash
+    from napari_harm3.wsi.encoder import load_encoder
+
+    key = recipe_hash(inputs.encoder), device
+    if key not in _encoders:
+        _encoders[key] = load_encoder(inputs.encoder, device)
+    return _encoders[key]

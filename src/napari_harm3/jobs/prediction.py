@@ -1,0 +1,124 @@
+"""What a user can ask a trained model: how likely pCR is."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_harm3.artifacts import write_text
+from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.table import read_cohort
+from napari_harm3.errors import Harm3Error
+from napari_harm3.jobs.cohort import prepare_case, work_folder
+from napari_harm3.jobs.device import resolve_device
+from napari_harm3.jobs.progress import Job, Progress, finished
+
+if TYPE_CHECKING:
+    from napari_harm3.inference.predictor import Predictor
+
+COLUMNS = ("case_id", "probability", "seen", "trained_on", "missing", "message")
+
+
+def predict(
+    model: Path,
+    *,
+    cohort: Path,
+    case: str | None = None,
+    out: Path | None = None,
+    work: Path | None = None,
+    device: str = "auto",
+    allow_external: bool = False,
+) -> Job:
+    """Predict one case, or every case of a cohort.
+
+    A case of the run's own cohort is asked only of the fold that held it out. A
+    case that lacks an input gets a row with ``missing`` and ``message``, and no
+    probability.
+    """
+    from napari_harm3.inference.predictor import Predictor
+
+    table = read_cohort(cohort, allow_external=allow_external)
+    cases = table.cases if case is None else (table.case(case),)
+    predictor = Predictor.load(model, resolve_device(device))
+    yield from origin_warning(predictor)
+    rows: list[dict[str, Any]] = []
+    for number, one in enumerate(cases, start=1):
+        row = blank_row(one, predictor)
+        try:
+            row["message"] = lacking(one, predictor)
+            if not row["message"]:
+                row |= _ask(predictor, one, work_folder(cohort, work))
+        except (Harm3Error, OSError) as error:  # one bad case never stops the rest
+            row["message"] = str(error)
+        rows.append(row)
+        yield Progress(stage="predict", step=number, of=len(cases), text=one.case_id)
+    if out is not None:
+        write_text(out, _as_csv(rows))
+    yield finished("predict", {"predictions": rows})
+
+
+def origin_warning(predictor: "Predictor") -> Iterator[Progress]:
+    """Warn of a model that has seen only made-up patients."""
+    if predictor.made_up:
+        text = (
+            "This model was trained on a made-up cohort (phantom): its predictions "
+            "say nothing about a real patient."
+        )
+        yield Progress(stage="model", warning=text)
+
+
+def blank_row(case: Case, predictor: "Predictor") -> dict[str, Any]:
+    """Return a row of ``predictions`` before anything is known."""
+    return {
+        "case_id": case.case_id,
+        "probability": None,
+        "seen": None,
+        "trained_on": predictor.trained_on,
+        "missing": list(case.missing),
+        "message": "",
+    }
+
+
+def lacking(case: Case, predictor: "Predictor") -> str:
+    """Say which inputs a case lacks for a model; empty if none."""
+    absent = [name for name in case.missing if name in predictor.requires]
+    if not absent:
+        return ""
+    return (
+        f"Case {case.case_id} lacks {', '.join(absent)}, and this model needs it: "
+        "add the file to the cohort table."
+    )
+
+
+def _ask(predictor: "Predictor", case: Case, work: Path) -> dict[str, Any]:
+    from napari_harm3.data.prepare import prepared_case
+
+    for _ in prepare_case(
+        case, inputs=predictor.inputs, work=work, device=predictor.device
+    ):
+        pass
+    prepared = prepared_case(case, predictor.inputs, work)
+    sight = predictor.sight(prepared.sources.values())
+    batch = predictor.batch(prepared)
+    return {
+        "probability": predictor.probability(batch, sight.folds),
+        "seen": sight.seen,
+        "folds": list(sight.folds),
+    }
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        probability = row["probability"]
+        writer.writerow(
+            row
+            | {
+                "probability": "" if probability is None else f"{probability:.6f}",
+                "missing": " ".join(row["missing"]),
+            }
+        )
+    return text.getvalue()

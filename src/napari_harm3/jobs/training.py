@@ -1,0 +1,182 @@
+"""What a user can ask about training: fit, measure, give away."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_harm3.artifacts import write_json
+from napari_harm3.cohort.table import Cohort, read_cohort
+from napari_harm3.errors import ModelError, TrainingError
+from napari_harm3.jobs.cohort import prepare_cohort, work_folder
+from napari_harm3.jobs.device import resolve_device
+from napari_harm3.jobs.prediction import predict
+from napari_harm3.jobs.progress import Job, Progress, finished
+from napari_harm3.training.config import RunConfig
+
+
+def train(
+    cohort: Path,
+    *,
+    run: Path,
+    config: RunConfig,
+    work: Path | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+    resume: bool = False,
+    allow_external: bool = False,
+) -> Job:
+    """Cross-validate a method on a cohort, preparing what is missing.
+
+    Creating ``RUN/stop`` stops it between two steps; resumed, it goes on there.
+    """
+    from napari_harm3.training.cross_validation import cross_validate, trainable
+    from napari_harm3.training.run import open_run
+
+    table = read_cohort(cohort, allow_external=allow_external)
+    device = resolve_device(device)
+    open_run(run, config, resume=resume)
+    prepared = yield from _prepared(table, config, work, device, jobs, allow_external)
+    cases, _ = trainable(table)
+    folds = config.folds * config.repeats
+    done: dict[int, float] = {}
+    for event in cross_validate(
+        table,
+        [prepared[case.case_id] for case in cases],
+        config,
+        run,
+        device=device,
+        jobs=jobs,
+    ):
+        if event["kind"] == "done":
+            result = {"run": str(run.resolve()), "metrics": event["metrics"]}
+            yield finished("training", result)
+        else:
+            yield _told(event, config, folds, done)
+
+
+def _told(
+    event: dict[str, Any], config: RunConfig, folds: int, done: dict[int, float]
+) -> Progress:
+    """Return an event as progress; the bar counts epochs of all folds."""
+    kind, text = event["kind"], str(event.get("text", ""))
+    if kind == "epoch":
+        done[event["fold"]] = event["epoch"]
+        text = f"fold {event['fold']}, loss {event['loss']:.3f}"
+    elif kind == "fold":
+        done[event["fold"]] = config.training.epochs
+    epochs = config.training.epochs * folds
+    return Progress(
+        stage="training",
+        step=int(sum(done.values())),
+        of=epochs,
+        text=text,
+        data={k: v for k, v in event.items() if k != "text"},
+        warning=text if kind in ("warning", "left_out") else None,
+    )
+
+
+def _prepared(
+    table: Cohort,
+    config: RunConfig,
+    work: Path | None,
+    device: str,
+    workers: int,
+    allow_external: bool,
+) -> Any:
+    """Prepare the trainable cases, and return them by name."""
+    from napari_harm3.data.prepare import prepared_case
+    from napari_harm3.training.cross_validation import trainable
+
+    result: dict[str, Any] = {}
+    for message in prepare_cohort(
+        table.path,
+        inputs=config.inputs,
+        work=work,
+        workers=workers,
+        device=device,
+        allow_external=allow_external,
+    ):
+        if message.result is None:
+            yield message
+        else:
+            result = message.result
+    cases, _ = trainable(table)
+    names = {case.case_id for case in cases}
+    failed = [fault for fault in result["failed"] if fault["case_id"] in names]
+    if failed:
+        first = failed[0]
+        raise TrainingError(
+            f"{len(failed)} files cannot be used, first {first['case_id']}, "
+            f"{first['column']}: {first['message']} `harm3 check` lists them all."
+        )
+    folder = work_folder(table.path, work)
+    return {case.case_id: prepared_case(case, config.inputs, folder) for case in cases}
+
+
+def evaluate(
+    model: Path,
+    *,
+    cohort: Path | None = None,
+    work: Path | None = None,
+    device: str = "auto",
+    allow_external: bool = False,
+) -> Job:
+    """Measure a run on its held-out cases, or a model on another cohort.
+
+    On another cohort the threshold is the training's, and a case that was trained on
+    is refused.
+    """
+    from napari_harm3.training.run import evaluate_run
+
+    if cohort is None:
+        metrics = evaluate_run(model)
+        write_json(model / "metrics.json", metrics)
+        yield finished("evaluate", {"metrics": metrics})
+        return
+    rows: list[dict[str, Any]] = []
+    for message in predict(
+        model, cohort=cohort, work=work, device=device, allow_external=allow_external
+    ):
+        if message.result is None:
+            yield message
+        else:
+            rows = message.result["predictions"]
+    table = read_cohort(cohort, allow_external=allow_external)
+    yield finished("evaluate", {"metrics": _external(model, table, rows)})
+
+
+def _external(model: Path, table: Cohort, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from napari_harm3.inference.predictor import Predictor
+    from napari_harm3.training.metrics import FoldScores, cross_validated
+
+    seen = [row["case_id"] for row in rows if row["seen"] not in (None, "new")]
+    if seen:
+        raise ModelError(
+            f"{len(seen)} cases of this cohort belong to the model's own, first "
+            f"{seen[0]}: an external cohort has none of them."
+        )
+    label = {case.case_id: case.pcr for case in table.cases}
+    usable = [
+        row
+        for row in rows
+        if row["probability"] is not None and label[row["case_id"]] is not None
+    ]
+    if not usable:
+        raise TrainingError("No case of the cohort has both a prediction and a label.")
+    predictor = Predictor.load(model, "cpu")
+    scores = FoldScores(
+        label=np.array([label[row["case_id"]] for row in usable], dtype=int),
+        score=np.array([row["probability"] for row in usable]),
+        threshold=predictor.threshold(predictor.folds),
+    )
+    left_out = {r["case_id"]: r["message"] for r in rows if r["probability"] is None}
+    return cross_validated([scores]) | {"left_out": left_out}
+
+
+def export(run: Path, *, out: Path) -> Job:
+    """Gather a run's networks in one folder to give away."""
+    from napari_harm3.inference.predictor import export_model
+
+    export_model(run, out)
+    yield finished("export", {"model": str(out.resolve())})

@@ -1,0 +1,237 @@
+"""One page about a run or a case: a single HTML file that needs no network."""
+
+import base64
+import csv
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_harm3.artifacts import write_text
+from napari_harm3.cohort.case import TITLES
+from napari_harm3.config import read_toml
+from napari_harm3.errors import ModelError
+from napari_harm3.models.checkpoint import read_about
+from napari_harm3.report.case_report import read_explanation
+from napari_harm3.report.figures import (
+    as_png,
+    roc_figure,
+    score_figure,
+    training_figure,
+)
+from napari_harm3.report.tables import agreement_rows, html_table, metrics_rows, number
+from napari_harm3.training.config import RunConfig
+from napari_harm3.training.run import fold_folders
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2733; --soft: #5c6b7a; --line: #d7dde3;
+  --paper: #fff; --accent: #2a6f97; --warn: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6ebf0; --soft: #9fb0c0;
+  --line: #3a4653; --paper: #161c22; --accent: #7cc0e8; --warn: #ff8a80; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem }
+h2 { font-size: 1.15rem; margin-top: 2rem }
+.soft { color: var(--soft) }
+.warn { border-left: 4px solid var(--warn); color: var(--warn);
+  padding: .5rem .9rem; margin: 1rem 0; font-weight: 600 }
+.cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0 }
+.card { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem 1rem;
+  min-width: 8rem }
+.card b { display: block; font-size: 1.5rem; color: var(--accent) }
+table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .25rem .9rem .25rem 0;
+  border-bottom: 1px solid var(--line) }
+img { max-width: 100%; background: #fff; border-radius: .4rem }
+.row { display: flex; flex-wrap: wrap; gap: 1rem } details { margin: .6rem 0 } pre { overflow: auto }
+"""
+
+
+def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -> None:
+    """Write the page of a run, with one explained case if its folder is given.
+
+    Raises
+    ------
+    ModelError
+        If the run was not trained to its end.
+    """
+    metrics, rows = _metrics(run), _predictions(run)
+    about = read_about(fold_folders(run)[0])
+    config = read_toml(run / "run.toml", RunConfig)
+    label = np.array([int(row["pcr"]) for row in rows])
+    score = np.array([float(row["probability"]) for row in rows])
+    fold = np.array([int(row["fold"]) for row in rows])
+    pairs = [(label[fold == k], score[fold == k]) for k in np.unique(fold)]
+    parts = [
+        f"<h1>{escape(config.method)}, {escape(config.size)}</h1>",
+        (
+            f"<p class=soft>{metrics['n']} cases of {escape(about['trained_on'])}, "
+            f"{metrics['prevalence']:.1%} pCR; {config.folds} folds by patient, held-out "
+            "predictions only. Research use only; not a medical device.</p>"
+        ),
+        _warnings(about),
+        _cards(metrics),
+        "<h2>Metrics</h2>",
+        html_table(("", "mean", "sd", "95 % CI", "pooled"), metrics_rows(metrics)),
+        (
+            "<p class=soft>Mean and sd over folds; interval by bootstrap within fold and "
+            "class. Positive is pCR, decisions at 0.5. Always saying "
+            f"“no” has ACC {metrics['majority_acc']:.3f}.</p>"
+        ),
+        "<h2>Curves</h2><div class=row>",
+        _image(as_png(roc_figure(pairs)), "ROC curve of each fold"),
+        _image(as_png(score_figure(label, score)), "Held-out scores"),
+        _image(as_png(training_figure(_logs(run))), "Training loss"),
+        "</div>",
+        _fold_table(run),
+        _case_part(explanation) if explanation is not None else "",
+        _details("Predictions", _prediction_table(rows)),
+        _details("Left out", _left_out(metrics)),
+        _details(
+            "Configuration", f"<pre>{escape((run / 'run.toml').read_text())}</pre>"
+        ),
+    ]
+    _write_page(out, f"{config.method}: report", parts)
+
+
+def write_case_report(
+    run: Path, out: Path, case_id: str, *, explanation: Path | None = None
+) -> None:
+    """Write the page of one case of a run.
+
+    Raises
+    ------
+    ModelError
+        If the run has no such case.
+    """
+    row = next((r for r in _predictions(run) if r["case_id"] == case_id), None)
+    if row is None:
+        raise ModelError(f"{run.name} has no held-out prediction of '{case_id}'.")
+    about = read_about(fold_folders(run)[0])
+    label = {"0": "no pCR", "1": "pCR"}.get(row["pcr"], "not known")
+    parts = [
+        f"<h1>{escape(case_id)}</h1>",
+        (
+            f"<p class=soft>Predicted by fold {escape(row['fold'])}, which held it out. "
+            "Research use only; not a medical device.</p>"
+        ),
+        _warnings(about),
+        "<div class=cards>"
+        + _card("p(pCR)", f"{float(row['probability']):.3f}")
+        + _card("label", label)
+        + "</div>",
+        _case_part(explanation) if explanation is not None else "",
+    ]
+    _write_page(out, f"{case_id}: report", parts)
+
+
+def _write_page(out: Path, title: str, parts: list[str]) -> None:
+    page = (
+        "<!doctype html><html lang=en><head><meta charset=utf-8>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"{''.join(parts)}</body></html>\n"
+    )
+    write_text(out, page)
+
+
+def _metrics(run: Path) -> dict[str, Any]:
+    try:
+        metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{run.name} has no metrics yet: train it to its end first."
+        ) from error
+    return metrics
+
+
+def _predictions(run: Path) -> list[dict[str, str]]:
+    with (run / "predictions.csv").open(newline="", encoding="utf-8") as stream:
+        return [row for row in csv.DictReader(stream) if row["pcr"] != ""]
+
+
+def _logs(run: Path) -> dict[int, list[dict[str, str]]]:
+    logs = {}
+    for fold, folder in enumerate(fold_folders(run)):
+        with (folder / "log.csv").open(newline="", encoding="utf-8") as stream:
+            logs[fold] = list(csv.DictReader(stream))
+    return logs
+
+
+def _warnings(about: Mapping[str, Any]) -> str:
+    text = ""
+    if about["made_up"]:
+        text += (
+            "<p class=warn>Trained on a made-up cohort (phantom): nothing here says "
+            "anything about a real patient.</p>"
+        )
+    if about["untrained_encoder"]:
+        text += (
+            "<p class=warn>The slide encoder is untrained: its weights are drawn from "
+            "seed 0.</p>"
+        )
+    return text
+
+
+def _cards(metrics: Mapping[str, Any]) -> str:
+    rows = metrics_rows(metrics)[:5]
+    return (
+        "<div class=cards>"
+        + "".join(
+            _card(f"{name}, {interval}", mean) for name, mean, _, interval, _ in rows
+        )
+        + "</div>"
+    )
+
+
+def _card(name: str, value: str) -> str:
+    return f"<div class=card><b>{escape(value)}</b>{escape(name)}</div>"
+
+
+def _fold_table(run: Path) -> str:
+    rows = []
+    for folder in fold_folders(run):
+        about = read_about(folder)
+        names = ("auc", "auc_without_mri", "auc_without_wsi")
+        figures = [number(about[k]) for k in names]
+        rows.append([str(about["fold"]), *figures, f"{about['threshold']:.2f}"])
+    header = ("fold", "AUC", "slide only", "MRI only", "inner threshold")
+    return "<h2>Folds</h2>" + html_table(header, rows)
+
+
+def _case_part(folder: Path) -> str:
+    about = read_explanation(folder)
+    cell = " x ".join(f"{mm:.0f}" for mm in about["cell_mm"])
+    header = ("volume", "measure", "value", "chance", "ceiling")
+    return (
+        f"<h2>Where the model looks: {escape(about['case_id'])}</h2>"
+        f"<p>p(pCR) {about['probability']:.3f} ({escape(about['seen'])}).</p>"
+        + _image((folder / "figure.png").read_bytes(), "Heat maps above annotations")
+        + html_table(header, agreement_rows(about["agreement"], TITLES))
+        + f"<p class=soft>A cell of the map is {cell} mm (z, y, x). Chance is a map that "
+        "says nothing; ceiling the best map of such cells.</p>"
+    )
+
+
+def _prediction_table(rows: list[dict[str, str]]) -> str:
+    cells = [
+        [row["case_id"], row["fold"], row["pcr"], f"{float(row['probability']):.3f}"]
+        for row in rows
+    ]
+    return html_table(("case", "fold", "pCR", "p(pCR)"), cells)
+
+
+def _left_out(metrics: Mapping[str, Any]) -> str:
+    rows = [[name, why] for name, why in metrics.get("left_out", {}).items()]
+    return html_table(("case", "why"), rows) if rows else "<p>No case.</p>"
+
+
+def _details(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def _image(png: bytes, alt: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'

@@ -1,0 +1,247 @@
+"""One fold: fit it, choose its threshold inside it, and predict what it held out."""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import minimize_scalar
+
+from napari_harm3.artifacts import write_text
+from napari_harm3.cohort.splits import inner_split
+from napari_harm3.config import to_plain
+from napari_harm3.data.dataset import CaseItem, load_item
+from napari_harm3.data.prepare import PreparedCase
+from napari_harm3.errors import Stopped
+from napari_harm3.models.checkpoint import ABOUT, save_checkpoint
+from napari_harm3.models.registry import build_model
+from napari_harm3.training.config import RunConfig
+from napari_harm3.training.loop import Engine, EpochEvent, StepEvent, seed_of
+from napari_harm3.training.metrics import auc
+
+SLIDE_ONLY_GAP = 0.02
+"""A gain of the MRI smaller than this is worth a warning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldTask:
+    """Everything that a process needs to train a fold."""
+
+    fold: int
+    config: RunConfig
+    run: Path
+    fitted: tuple[PreparedCase, ...]
+    held_out: tuple[PreparedCase, ...]
+    origin: Mapping[str, Any]
+    """``trained_on``, ``made_up``, ``features`` and ``patch_width`` of the run."""
+
+    device: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the fold keeps its files."""
+        return self.run / f"fold-{self.fold}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the fold was trained to its end."""
+        return (self.folder / ABOUT).exists()
+
+
+def run_fold(
+    task: FoldTask, *, stopped: Callable[[], bool]
+) -> Iterator[dict[str, Any]]:
+    """Train a fold, yielding events as ``events.jsonl`` has them.
+
+    Raises
+    ------
+    Stopped
+        When asked to, between two steps.
+    """
+    if task.finished:
+        yield {"kind": "fold", "fold": task.fold, "text": "already finished"}
+        return
+    config = task.config
+    torch.manual_seed(seed_of(config.seed, task.fold))
+    fitted = [load_item(prepared) for prepared in task.fitted]
+    held_out = [load_item(prepared) for prepared in task.held_out]
+    cases, inner, why = _inner(fitted, config, task.fold)
+    if why:
+        yield {"kind": "note", "fold": task.fold, "text": why}
+    network = build_model(
+        config.method,
+        config.model,
+        volume_size=config.inputs.mri.size,
+        patch_width=task.origin["patch_width"],
+    )
+    engine = Engine(
+        network,
+        config,
+        fold=task.fold,
+        patch_width=task.origin["patch_width"],
+        device=task.device,
+        folder=task.folder,
+    )
+    began = time.process_time()
+    for event in engine.fit(cases, inner):
+        yield _as_event(event)
+        if stopped():
+            raise Stopped(f"Training stopped in fold {task.fold}; resume it any time.")
+    yield from _finish(task, engine, inner, held_out, time.process_time() - began)
+
+
+def _inner(
+    fitted: Sequence[CaseItem], config: RunConfig, fold: int
+) -> tuple[list[CaseItem], list[CaseItem], str]:
+    """Return the cases to fit, the inner part, and why there is none."""
+    training = config.training
+    if not training.inner_fraction:
+        return list(fitted), [], ""
+    labels = {i.case.case_id: i.case.pcr for i in fitted if i.case.pcr is not None}
+    _, names = inner_split(
+        labels, fraction=training.inner_fraction, seed=config.seed * 1000 + fold
+    )
+    counts = [sum(labels[name] == value for name in names) for value in (0, 1)]
+    if min(counts) < training.inner_least:
+        why = (
+            f"The inner part would have {counts[1]} pCR and {counts[0]} other cases, "
+            f"fewer than {training.inner_least}: nothing is chosen by it, the "
+            "threshold is 0.5 and the averaged weights of the last epoch are kept."
+        )
+        return list(fitted), [], why
+    chosen = set(names)
+    return (
+        [item for item in fitted if item.case.case_id not in chosen],
+        [item for item in fitted if item.case.case_id in chosen],
+        "",
+    )
+
+
+def _finish(
+    task: FoldTask,
+    engine: Engine,
+    inner: Sequence[CaseItem],
+    held_out: Sequence[CaseItem],
+    cpu_seconds: float,
+) -> Iterator[dict[str, Any]]:
+    """Calibrate on the inner part, predict the held-out part, write the fold."""
+    temperature, threshold = 1.0, 0.5
+    if inner:
+        logits = engine.logits(inner)
+        labels = np.array([item.case.pcr for item in inner])
+        temperature = fitted_temperature(labels, logits)
+        threshold = youden_threshold(labels, _sigmoid(logits / temperature))
+    scores = _sigmoid(engine.logits(held_out) / temperature)
+    known = np.array([item.case.pcr is not None for item in held_out], dtype=bool)
+    labels = np.array([item.case.pcr or 0 for item in held_out])
+    # For the log alone: nothing is chosen by what the held-out cases say.
+    masked = {
+        f"auc_without_{what}": auc(
+            labels[known], engine.logits(held_out, hide=what)[known]
+        )
+        for what in ("wsi", "mri")
+    }
+    full = auc(labels[known], scores[known])
+    _write_log(task.folder / "log.csv", engine.progress.history)
+    about = {
+        "fold": task.fold,
+        "config": to_plain(task.config),
+        "labels": {"positive": "pCR", "values": [0, 1]},
+        **task.origin,
+        "fitted_on": _contents(task.fitted),
+        "held_out": _contents(task.held_out),
+        "threshold": threshold,
+        "temperature": temperature,
+        "auc": full,
+        **masked,
+        "epochs": engine.progress.epoch,
+        "best_epoch": engine.progress.best_epoch,
+        "cpu_seconds": round(cpu_seconds, 1),
+        "predictions": [
+            {
+                "case_id": item.case.case_id,
+                "pcr": item.case.pcr,
+                "probability": float(score),
+            }
+            for item, score in zip(held_out, scores, strict=True)
+        ],
+    }
+    save_checkpoint(task.folder, engine.final_weights(), about)
+    gain = (full or 0.0) - (masked["auc_without_mri"] or 0.0)
+    if full is not None and gain < SLIDE_ONLY_GAP:
+        text = (
+            f"Fold {task.fold} gains {gain:+.3f} AUC from the MRI: the model may have "
+            "settled on the slide alone."
+        )
+        yield {"kind": "warning", "fold": task.fold, "text": text}
+    yield {
+        "kind": "fold",
+        "fold": task.fold,
+        "auc": full,
+        **masked,
+        "text": f"fold {task.fold} finished",
+    }
+
+
+def youden_threshold(label: np.ndarray, score: Float[np.ndarray, "n"]) -> float:
+    """Return the threshold of the largest SEN + SPE, midway between two scores."""
+    edges = np.unique(score)
+    candidates = np.concatenate([[0.5], (edges[1:] + edges[:-1]) / 2])
+    said = score >= candidates[:, None]
+    value = said[:, label == 1].mean(1) - said[:, label == 0].mean(1)
+    return float(candidates[value.argmax()])
+
+
+def fitted_temperature(label: np.ndarray, logits: Float[np.ndarray, "n"]) -> float:
+    """Return the temperature that makes the inner part's probabilities honest."""
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp(0, scaled) - label * scaled))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def _sigmoid(logits: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+
+def _contents(cases: Sequence[PreparedCase]) -> list[str]:
+    return sorted({source for case in cases for source in case.sources.values()})
+
+
+def _as_event(event: StepEvent | EpochEvent) -> dict[str, Any]:
+    if isinstance(event, StepEvent):
+        return {
+            "kind": "step",
+            "fold": event.fold,
+            "epoch": event.epoch,
+            "step": event.step,
+            "steps": event.steps,
+        }
+    return {
+        "kind": "epoch",
+        "fold": event.fold,
+        "epoch": event.epoch + 1,
+        "epochs": event.epochs,
+        "loss": event.losses["loss"],
+        "losses": event.losses,
+        "auc": event.auc,
+        "seconds": round(event.seconds, 3),
+    }
+
+
+def _write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, text.getvalue())

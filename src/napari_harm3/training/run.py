@@ -1,0 +1,197 @@
+"""A run folder: what a cross-validation leaves behind (DESIGN, section 9)."""
+
+import csv
+import io
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_harm3.artifacts import write_json, write_text
+from napari_harm3.config import read_toml, to_plain, write_toml
+from napari_harm3.errors import ModelError, TrainingError
+from napari_harm3.models.checkpoint import read_about
+from napari_harm3.training.config import RunConfig
+from napari_harm3.training.metrics import FoldScores, cross_validated
+
+PACKAGES = ("napari-harm3", "torch", "timm", "numpy", "accelerate", "scikit-learn")
+STOP = "stop"
+
+
+def open_run(run: Path, config: RunConfig, *, resume: bool) -> None:
+    """Make a run folder, or check that it is the one to go on with.
+
+    Raises
+    ------
+    TrainingError
+        If it holds a run and ``resume`` is not set, or that run's configuration is
+        another one.
+    """
+    toml = run / "run.toml"
+    if not toml.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        write_toml(toml, config)
+    elif not resume:
+        raise TrainingError(
+            f"{run.name} holds a run already: add --resume to go on with it, or choose "
+            "another folder."
+        )
+    elif differing := _differing(
+        to_plain(read_toml(toml, RunConfig)), to_plain(config), ""
+    ):
+        raise TrainingError(
+            f"{run.name} was begun with another {differing[0]}: use its run.toml "
+            "(--config), or choose another folder."
+        )
+    (run / STOP).unlink(missing_ok=True)
+    write_json(run / "environment.json", environment())
+
+
+def environment() -> dict[str, Any]:
+    """Return what a run was made with; no host, no path."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def write_folds(run: Path, folds: Sequence[tuple[str, int]]) -> None:
+    """Write ``folds.csv``."""
+    _write_csv(run / "folds.csv", ("case_id", "fold"), folds)
+
+
+def append_event(run: Path, event: Mapping[str, Any]) -> None:
+    """Append an event to ``events.jsonl``, which panels follow."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
+    with (run / "events.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def write_results(run: Path, left_out: Mapping[str, str]) -> dict[str, Any]:
+    """Gather the folds' held-out predictions; write and return the metrics."""
+    rows, scores = [], []
+    for folder in fold_folders(run):
+        about = read_about(folder)
+        known = [row for row in about["predictions"] if row["pcr"] is not None]
+        rows += [
+            (
+                row["case_id"],
+                about["fold"],
+                "" if row["pcr"] is None else row["pcr"],
+                f"{row['probability']:.9g}",
+                f"{about['threshold']:.9g}",
+            )
+            for row in about["predictions"]
+        ]
+        scores.append(
+            FoldScores(
+                label=np.array([row["pcr"] for row in known], dtype=int),
+                score=np.array([row["probability"] for row in known]),
+                threshold=about["threshold"],
+            )
+        )
+    header = ("case_id", "fold", "pcr", "probability", "threshold")
+    _write_csv(run / "predictions.csv", header, rows)
+    metrics = cross_validated(scores) | {"left_out": dict(left_out)}
+    write_json(run / "metrics.json", metrics)
+    return metrics
+
+
+def evaluate_run(run: Path) -> dict[str, Any]:
+    """Return the metrics of a run, from its ``predictions.csv``.
+
+    Raises
+    ------
+    ModelError
+        If the run was not trained to its end, or the file is damaged.
+    """
+    path = run / "predictions.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["pcr"] != ""]
+        folds = sorted({int(row["fold"]) for row in rows})
+        scores = [_fold_scores(rows, fold) for fold in folds]
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{run.name} has no predictions.csv: train it to its end first."
+        ) from error
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{run.name}/predictions.csv cannot be read.") from error
+    return cross_validated(scores)
+
+
+def fold_folders(run: Path) -> list[Path]:
+    """Return the folders of the folds, in their order."""
+    found = [path for path in run.glob("fold-*") if path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("fold-")))
+
+
+def write_card(
+    run: Path, origin: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> None:
+    """Write ``MODEL_CARD.md``."""
+    config = read_toml(run / "run.toml", RunConfig)
+    auc, (low, high) = metrics["auc"], metrics["auc"]["ci95"]
+    made_up = "**made-up patients (phantom)**" if origin["made_up"] else "patients"
+    card = f"""# {config.method} ({config.size})
+
+Predicts pathological complete response (pCR, ypT0N0) of head-and-neck cancer after
+neoadjuvant chemo-immunotherapy from MRI before and after treatment and the biopsy
+slide. **Research use only; not a medical device.**
+
+* Trained on: {origin["trained_on"]}, {metrics["n"]} {made_up},
+  {metrics["prevalence"]:.1%} pCR.
+* Measured: {config.folds}-fold cross-validation by patient, AUC {_round(auc["mean"])}
+  (95 % CI {_round(low)} to {_round(high)}); always saying "no pCR" has
+  an accuracy of {metrics["majority_acc"]:.3f}.
+* Inputs: T1 with contrast and T2, before and after therapy, on a grid of
+  {config.inputs.mri.size} voxels of {config.inputs.mri.spacing_mm} mm (z, y, x), centred
+  on the body, never on an annotation; patches of {config.inputs.patches.patch} pixels
+  at {config.inputs.patches.mpp} microns.
+* Slide features: {origin["features"].get("encoder", "given files")}\
+{", untrained" if origin["untrained_encoder"] else ""}.
+* Known limits: one cohort; no external validation; volumes are not registered.
+"""
+    write_text(run / "MODEL_CARD.md", card)
+
+
+def _round(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def _fold_scores(rows: Sequence[Mapping[str, str]], fold: int) -> FoldScores:
+    own = [row for row in rows if int(row["fold"]) == fold]
+    return FoldScores(
+        label=np.array([int(row["pcr"]) for row in own]),
+        score=np.array([float(row["probability"]) for row in own]),
+        threshold=float(own[0]["threshold"]),
+    )
+
+
+def _differing(one: Any, other: Any, name: str) -> list[str]:
+    """Return the names of the fields in which two configurations differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [*one, *(key for key in other if key not in one)]
+        return [
+            found
+            for key in keys
+            for found in _differing(one.get(key), other.get(key), f"{name}.{key}")
+        ]
+    return [] if one == other else [name.lstrip(".")]
+
+
+def _write_csv(
+    path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
