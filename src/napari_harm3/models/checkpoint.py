@@ -1,5 +1,6 @@
 """Weights on disk: safetensors beside JSON, known by their SHA-256."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,16 @@ def load_weights(folder: Path, network: nn.Module, sha256: str) -> None:
     where = f"{folder.parent.name}/{folder.name}/{WEIGHTS}"
     try:
         content = path.read_bytes()
-        if sha256_of(path) != sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise ModelError(
-                f"{where} is not the file that was saved (its SHA-256 differs): copy it "
-                "again, or train it again."
+                f"{where} is not the file that was saved (its SHA-256 differs): "
+                "copy it again, or train it again."
             )
         network.load_state_dict(load(content))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{where} does not exist: copy it again, or train it again."
+        ) from error
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"{where} cannot be read: copy it again, or train it again."

@@ -56,7 +56,8 @@ class Prediction:
     """Unweighted auxiliary terms, by name; the objective weighs them."""
 
     attn: dict[str, Tensor] = field(default_factory=dict)
-    """``pooling`` [B, k, N] and ``cross`` [B, k, M], where the network has them."""
+    """``pooling`` [B, k, N], ``cross`` [B, k, M] and ``mri_mask`` [B, M], which MRI
+    tokens are of present volumes; where the network has them."""
 
     latents: dict[str, Tensor] = field(default_factory=dict)
     """What the health log needs, by name."""

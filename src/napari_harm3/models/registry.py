@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from napari_harm3.errors import ModelError
 from napari_harm3.models.harm3.config import SMALL_HARM3, Harm3Config
 from napari_harm3.models.harm3.network import Harm3
 
@@ -49,6 +50,19 @@ def _harm3(name: str) -> ModelEntry:
 MODELS = {name: _harm3(name) for name in ("harm3", "harm3-paper")}
 
 
+def model_entry(name: str) -> ModelEntry:
+    """Return a row of the registry.
+
+    Raises
+    ------
+    ModelError
+        If there is no such method.
+    """
+    if name not in MODELS:
+        raise ModelError(f"There is no method '{name}'; there are {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
 def build_model(
     name: str,
     config: Harm3Config,
@@ -68,12 +82,19 @@ def build_model(
         Voxels of the common grid along z, y, x.
     patch_width
         Features of a patch.
+
+    Raises
+    ------
+    ModelError
+        If there is no such method.
     """
-    return MODELS[name].build(config, volume_size=volume_size, patch_width=patch_width)
+    build = model_entry(name).build
+    return build(config, volume_size=volume_size, patch_width=patch_width)
 
 
 def parameter_count(name: str, size: str) -> int:
     """Return the number of parameters at the paper's input size."""
     with torch.device("meta"):
-        network = MODELS[name].build(MODELS[name].sizes[size], **PAPER_SIZE)
+        entry = model_entry(name)
+        network = entry.build(entry.sizes[size], **PAPER_SIZE)
     return sum(weight.numel() for weight in network.parameters())

@@ -1,14 +1,16 @@
 """Every choice of HARM3-Fusion; where the paper is silent, the docstring says so."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
 
 Count = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Depthwise = Literal[1, 2, 4, 8]
+InPlane = Literal[4, 8, 16, 32]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -26,9 +28,10 @@ class Harm3Config:
     """Channels of its first stage; the last has eight times as many (four times
     that in a ResNet-50). 512 matches the paper's d_k."""
 
-    output_stride: tuple[Count, Count, Count] = (8, 16, 16)
+    output_stride: tuple[Depthwise, InPlane, InPlane] = (8, 16, 16)
     """Grid voxels per cell of the feature map along z, y, x; the paper is silent.
-    Later stages are dilated instead of strided once it is reached."""
+    Stem and max-pool halve y and x alone; later stages are dilated instead of strided
+    once it is reached."""
 
     norm: Literal["batch", "group"] = "batch"
     """Normalisation layers; the paper does not name them."""
@@ -67,22 +70,28 @@ class Harm3Config:
     """KL per latent below which nothing is gained; 0 for none."""
 
     cosine: Literal["hinge", "raw", "squared", "label"] = "hinge"
-    """Eq. (5): how similarity of the variant parts is punished. ``label`` parts
-    pre from post in pCR and draws them together otherwise, as the text argues."""
+    """Eq. (5) does not say how similarity of the variant parts is punished. ``label``
+    parts pre from post in pCR and draws them together otherwise, as section 2.1
+    argues; the others see no label, as the equation is printed."""
 
     contrast_balance: Share = 0.5
     """Lambda of Eq. (5); the paper gives no value."""
 
     contrast_level: Literal["auto", "token", "global"] = "auto"
-    """Whether pre and post are compared token by token, which needs registration,
-    or pooled; auto compares tokens only where a case is aligned."""
+    """Whether Eq. (5), and the crossed terms of Eq. (4), meet pre and post token by
+    token, which needs registration, or pooled; the paper is silent. ``auto`` goes by
+    token only where a case is aligned."""
 
     # 2.2
     attention_1: bool = True
     """Row 2 of Table 2 when False: T1 and T2 tokens are only concatenated."""
 
     sequence_heads: Count = 8
+    """Heads of the self-attention; the paper is silent."""
+
     sequence_layers: Count = 1
+    """Layers of it; the paper is silent."""
+
     relative_position: bool = True
     """The bias by 3-D offset and by pair of streams; its form is not given."""
 
@@ -94,6 +103,8 @@ class Harm3Config:
     """The fixed length to which the bag is pooled; the paper gives none."""
 
     pooling_heads: Count = 8
+    """Heads of that pooling; the paper only says multi-head."""
+
     cross_heads: Count = 1
     """Heads of Eq. (6); its square root of d_k speaks for one."""
 
@@ -101,7 +112,7 @@ class Harm3Config:
     """Add the query to Eq. (7); the equation has no such term."""
 
     head_width: Count = 128
-    """Hidden width of the MLP."""
+    """Hidden width of the MLP; the paper is silent."""
 
     dropout: Share = 0.1
     """Of the MLP; the paper is silent."""
@@ -110,6 +121,17 @@ class Harm3Config:
     def width(self) -> int:
         """Length of a token: d_k, 512 in the paper."""
         return self.base_channels * 8
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        for name in ("sequence_heads", "pooling_heads", "cross_heads"):
+            heads = getattr(self, name)
+            if self.width % heads:
+                raise ValueError(
+                    f"{name} = {heads} does not divide the token's width {self.width} "
+                    "(8 x base_channels)"
+                )
+        return self
 
 
 SMALL_HARM3 = Harm3Config(

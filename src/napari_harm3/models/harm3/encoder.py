@@ -7,6 +7,7 @@ slices are few and thick, and late stages are dilated once the stride is reached
 Reference: He et al., Deep residual learning for image recognition, CVPR 2016.
 """
 
+import math
 from collections.abc import Sequence
 
 from jaxtyping import Float
@@ -25,7 +26,7 @@ def norm_layer(kind: str, channels: int) -> nn.Module:
     """Return a normalisation of 3-D maps."""
     if kind == "batch":
         return nn.BatchNorm3d(channels)
-    return nn.GroupNorm(min(8, channels), channels)
+    return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 class ResidualBlock(nn.Module):
@@ -116,27 +117,18 @@ class ResNet3d(nn.Module):
             nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
         )
         expansion = 4 if depth >= 50 else 1
-        reached, dilation = list(STEM_STRIDE), [1, 1, 1]
         channels = base_channels
         stages: list[nn.Module] = []
-        for number, blocks in enumerate(BLOCKS[depth]):
-            stride = [1, 1, 1]
-            for axis in range(3):
-                if number == 0:
-                    continue
-                if reached[axis] < output_stride[axis]:
-                    stride[axis] = 2
-                    reached[axis] *= 2
-                else:
-                    dilation[axis] = MOST_DILATION
+        plan = zip(BLOCKS[depth], _stage_steps(output_stride), strict=True)
+        for number, (blocks, (stride, dilation)) in enumerate(plan):
             inside = base_channels << number
             row: list[nn.Module] = []
             for block in range(blocks):
                 row.append(
                     ResidualBlock(
                         (channels, inside, inside * expansion),
-                        stride=_steps(stride) if block == 0 else (1, 1, 1),
-                        dilation=_steps(dilation),
+                        stride=stride if block == 0 else (1, 1, 1),
+                        dilation=dilation,
                         norm=norm,
                     )
                 )
@@ -150,6 +142,22 @@ class ResNet3d(nn.Module):
     ) -> Float[Tensor, "P C d h w"]:
         """Return X as a map; P counts present volumes only."""
         return self.stages(self.stem(volumes))
+
+
+def _stage_steps(output_stride: Sequence[int]) -> list[tuple[Steps, Steps]]:
+    """Return stride and dilation of the four stages along z, y, x."""
+    reached, dilation = list(STEM_STRIDE), [1, 1, 1]
+    steps = [(_steps([1, 1, 1]), _steps(dilation))]
+    for _ in range(3):
+        stride = [1, 1, 1]
+        for axis in range(3):
+            if reached[axis] < output_stride[axis]:
+                stride[axis] = 2
+                reached[axis] *= 2
+            else:
+                dilation[axis] = MOST_DILATION
+        steps.append((_steps(stride), _steps(dilation)))
+    return steps
 
 
 def _steps(values: Sequence[int]) -> Steps:

@@ -73,6 +73,19 @@ class VaeBranch(nn.Module):
         return tokens_of(self.out(self.decode(untoken(joined, like))))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decoupled:
+    """What the LD-VAE makes of one sequence; each list is pre, then post."""
+
+    own: list[Tokens]
+    """D_i of the inherent part of i: F_temporal of Eq. (3) before it is joined."""
+
+    crossed: list[Tokens]
+    """D_i of the inherent part of the other time, for Eq. (4)."""
+
+    latents: list[Latent]
+
+
 class LdVae(nn.Module):
     """Two branches, pre and post."""
 
@@ -81,12 +94,12 @@ class LdVae(nn.Module):
         self.pre, self.post = VaeBranch(config), VaeBranch(config)
 
     def forward(
-        self, maps: tuple[Maps, Maps], aligned: Bool[Tensor, "B"]
-    ) -> tuple[list[Tokens], list[Tokens], list[Latent]]:
+        self, maps: tuple[Maps, Maps], by_token: Bool[Tensor, "B"]
+    ) -> Decoupled:
         """Return each time's own and crossed reconstruction, and its latent.
 
         The crossed one takes the inherent part of the other time: token by token
-        where the case is aligned, pooled where it is not.
+        where a case's times can be compared so, pooled where they cannot.
         """
         branches = [self.pre, self.post]
         latents = [
@@ -98,9 +111,9 @@ class LdVae(nn.Module):
             mine, other = latents[time], latents[1 - time]
             own.append(branch.reconstruct(mine.inherent, mine.variant, maps[time]))
             pooled = other.inherent.mean(dim=1, keepdim=True).expand_as(other.inherent)
-            borrowed = torch.where(aligned[:, None, None], other.inherent, pooled)
+            borrowed = torch.where(by_token[:, None, None], other.inherent, pooled)
             crossed.append(branch.reconstruct(borrowed, mine.variant, maps[time]))
-        return own, crossed, latents
+        return Decoupled(own=own, crossed=crossed, latents=latents)
 
 
 def tokens_of(maps: Maps) -> Tokens:

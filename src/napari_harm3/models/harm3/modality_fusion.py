@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from napari_harm3.models.layers.attention import masked_softmax, split_heads
+from napari_harm3.models.layers.patch_scale import PatchScale
 
 
 class BagPooling(nn.Module):
@@ -31,6 +32,7 @@ class BagPooling(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
+        self.scale = PatchScale(patch_width)
         self.project = nn.Sequential(nn.Linear(patch_width, width), nn.LayerNorm(width))
         self.queries = nn.Parameter(torch.randn(tokens, width) / math.sqrt(width))
         self.to_query = nn.Linear(width, width, bias=False)
@@ -48,7 +50,7 @@ class BagPooling(nn.Module):
 
         Where there is no slide the queries themselves stand in.
         """
-        patches = self.project(bag)
+        patches = self.project(self.scale(bag))
         query = split_heads(self.to_query(self.queries)[None], self.heads)
         key, value = (
             split_heads(self.to_key(patches), self.heads),

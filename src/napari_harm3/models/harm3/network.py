@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from napari_harm3.models.harm3.config import Harm3Config
 from napari_harm3.models.harm3.encoder import ResNet3d
 from napari_harm3.models.harm3.ld_vae import Latent, LdVae, normalised_tokens
 from napari_harm3.models.harm3.losses import (
-    contrastive_error,
-    kl_divergence,
-    masked_mean,
-    reconstruction_error,
-    variant_cosine,
+    Term,
+    compared_by_token,
+    decoupling_terms,
+    mean_over_cases,
 )
 from napari_harm3.models.harm3.modality_fusion import (
     BagPooling,
@@ -44,8 +43,8 @@ class SequenceOutcome:
     maps: tuple[Tensor, Tensor]
     """X of pre and post as maps, in the graph."""
 
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    """Per case: reconstruction, kl, contrast; own and cross for the log."""
+    terms: dict[str, Term] = field(default_factory=dict)
+    """Eq. (4) and (5), case by case."""
 
     latents: tuple[Latent, ...] = ()
 
@@ -117,7 +116,7 @@ class Harm3(nn.Module):
         if self.sequence_fusion is not None:
             mri = self.sequence_fusion(mri, mask)
         slide, pooling = self.pooling(batch.wsi, batch.wsi_mask, batch.wsi_avail)
-        attention = {"pooling": pooling}
+        attention = {"pooling": pooling, "mri_mask": mask}
         if self.modality_fusion is not None:
             fused, attention["cross"] = self.modality_fusion(slide, mri, mask)
         else:
@@ -132,6 +131,18 @@ class Harm3(nn.Module):
                 for sequence, outcome in zip(SEQUENCES, outcomes, strict=True)
                 for number, time in enumerate(TIMES)
             },
+        )
+
+    def token_layout(self) -> Int[Tensor, "M 5"]:
+        """Return sequence, time, z, y, x of every MRI token, in the fusion's order.
+
+        Sequence 0 is T1, time 0 is pre; z, y, x count cells of the feature map. Where
+        the times are added up (``temporal = "sum"``) the time is -1.
+        """
+        times = [-1] if self.config.temporal == "sum" else [0, 1]
+        axes = [torch.arange(len(SEQUENCES)), torch.tensor(times)]
+        return torch.cartesian_prod(
+            *axes, *[torch.arange(size) for size in self.token_grid]
         )
 
     def l1(self) -> Float[Tensor, ""]:
@@ -156,10 +167,16 @@ class Harm3(nn.Module):
             tokens = [normalised_tokens(one) for one in maps]
             return self._merged(tokens, available, maps)
         vae = self.vaes[number % len(self.vaes)]
-        own, crossed, latents = vae(maps, batch.aligned)
-        losses = self._sequence_losses(batch, available, own, crossed, latents)
-        merged = self._merged(own, available, maps)
-        return replace(merged, losses=losses, latents=tuple(latents))
+        decoupled = vae(maps, compared_by_token(batch.aligned, self.config))
+        terms = decoupling_terms(
+            decoupled,
+            available=available,
+            aligned=batch.aligned,
+            label=batch.label,
+            config=self.config,
+        )
+        merged = self._merged(decoupled.own, available, maps)
+        return replace(merged, terms=terms, latents=tuple(decoupled.latents))
 
     def _maps(
         self,
@@ -193,11 +210,11 @@ class Harm3(nn.Module):
         volumes: Float[Tensor, "B t 1 D H W"],
         available: Bool[Tensor, "B t"],
     ) -> Float[Tensor, "B t C d h w"]:
-        present = available.flatten()
-        shape = (*present.shape, self.config.width, *self.token_grid)
+        rows = present_rows(available)
+        shape = (available.numel(), self.config.width, *self.token_grid)
         maps = volumes.new_zeros(shape)
-        if present.any():
-            maps[present] = encoder(volumes.flatten(0, 1)[present]).to(maps.dtype)
+        if len(rows):
+            maps[rows] = encoder(volumes.flatten(0, 1)[rows]).to(maps.dtype)
         return maps.reshape(*available.shape, *shape[1:])
 
     def _merged(
@@ -220,79 +237,38 @@ class Harm3(nn.Module):
             maps=maps,
         )
 
-    def _sequence_losses(
-        self,
-        batch: CaseBatch,
-        available: Bool[Tensor, "B T"],
-        own: Sequence[Tensor],
-        crossed: Sequence[Tensor],
-        latents: Sequence[Latent],
-    ) -> dict[str, Tensor]:
-        """Return Eq. (4) and (5) per case; what a missing time would need is NaN."""
-        both = available.all(dim=1)
-        mine = _over_times(
-            [
-                reconstruction_error(rebuilt, latent.features, self.config)
-                for rebuilt, latent in zip(own, latents, strict=True)
-            ],
-            available,
-        )
-        theirs = _over_times(
-            [
-                reconstruction_error(rebuilt, latent.features, self.config)
-                for rebuilt, latent in zip(crossed, latents, strict=True)
-            ],
-            available & both[:, None],
-        )
-        pre, post = latents
-        absent = torch.full_like(mine, math.nan)
-        contrast = contrastive_error(pre, post, batch.aligned, batch.label, self.config)
-        cosine = variant_cosine(pre, post, batch.aligned, self.config).mean(dim=1)
-        return {
-            "own": mine,
-            "cross": theirs,
-            # Own and crossed terms weigh the same; without the other time, own only.
-            "reconstruction": torch.where(both, (mine + theirs.nan_to_num()) / 2, mine),
-            "kl": _over_times(
-                [kl_divergence(z, self.config) for z in latents], available
-            ),
-            "contrast": torch.where(both, contrast, absent),
-            "cosine": torch.where(both, cosine.detach(), absent),
-        }
-
     def _losses(self, outcomes: Sequence[SequenceOutcome]) -> dict[str, Tensor]:
         if not self.vaes:
             return {}
         names = ("reconstruction", "kl", "contrast", "own", "cross")
-        stacked = {
-            name: torch.stack([outcome.losses[name] for outcome in outcomes])
-            for name in names
-        }
         return {
-            name: masked_mean(values.nan_to_num(), ~values.isnan())
-            for name, values in stacked.items()
+            name: mean_over_cases([outcome.terms[name] for outcome in outcomes])
+            for name in names
         }
 
     def _latents(
         self, batch: CaseBatch, outcomes: Sequence[SequenceOutcome]
     ) -> dict[str, Tensor]:
-        """Return what the health of the LD-VAE is read from."""
+        """Return what the health of the LD-VAE is read from.
+
+        ``mean`` [B, S, T, n, Z] and ``features`` [B, S, T, N, C] of ``available``
+        [B, S, T] volumes; ``variant_cosine`` [B, S] holds where its mask does.
+        """
         if not self.vaes:
             return {}
-        means = [
-            torch.stack([z.mean.mean(dim=1) for z in o.latents], dim=1)
-            for o in outcomes
-        ]
-        features = [
-            torch.stack([one.mean(dim=(2, 3, 4)) for one in o.maps], dim=1)
-            for o in outcomes
-        ]
-        cosines = torch.stack([o.losses["cosine"] for o in outcomes], dim=1)
+        streams = [latent for outcome in outcomes for latent in outcome.latents]
+        order = (len(SEQUENCES), len(TIMES))
+        means = torch.stack([latent.mean for latent in streams], dim=1).detach()
+        features = torch.stack([latent.features for latent in streams], dim=1).detach()
+        cosines = [outcome.terms["cosine"] for outcome in outcomes]
         return {
-            "mean": torch.stack(means, dim=1).detach(),
-            "features": torch.stack(features, dim=1).detach(),
-            "variant_cosine": cosines.nanmean(dim=1).detach(),
+            "mean": means.reshape(-1, *order, *means.shape[2:]),
+            "features": features.reshape(-1, *order, *features.shape[2:]),
             "available": batch.mri_avail,
+            "variant_cosine": torch.stack([term.value for term in cosines], dim=1),
+            "variant_cosine_mask": torch.stack(
+                [term.applies for term in cosines], dim=1
+            ),
         }
 
 
@@ -305,6 +281,11 @@ def token_grid(config: Harm3Config, volume_size: Sequence[int]) -> Grid:
     return d, h, w
 
 
+def present_rows(available: Bool[Tensor, "B t"]) -> Int[Tensor, "P"]:
+    """Return which rows of the flattened volumes are present."""
+    return available.flatten().nonzero().squeeze(1)
+
+
 def _encoder(config: Harm3Config) -> nn.Module:
     encoder = ResNet3d(
         depth=config.encoder_depth,
@@ -315,11 +296,3 @@ def _encoder(config: Harm3Config) -> nn.Module:
     if encoder.out_channels == config.width:
         return encoder
     return nn.Sequential(encoder, nn.Conv3d(encoder.out_channels, config.width, 1))
-
-
-def _over_times(
-    values: Sequence[Float[Tensor, "B"]], available: Bool[Tensor, "B T"]
-) -> Float[Tensor, "B"]:
-    """Return the mean over the present times; NaN where there is none."""
-    kept = torch.where(available, torch.stack(list(values), dim=1), 0.0)
-    return kept.sum(dim=1) / available.sum(dim=1)
