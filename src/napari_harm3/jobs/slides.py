@@ -97,6 +97,34 @@ def _outline(
         }
 
 
+def preview_tissue(
+    slide: Path,
+    *,
+    tissue: TissueConfig,
+    patches: PatchConfig,
+    source_mpp: float | None = None,
+) -> Job:
+    """Find tissue and patches of one slide, writing nothing; arrays in the result."""
+    from napari_harm3.wsi.patches import lay_patches
+    from napari_harm3.wsi.slide import open_slide
+    from napari_harm3.wsi.tissue import find_tissue as find
+
+    with open_slide(slide, source_mpp=source_mpp) as opened:
+        yield Progress(stage="tissue", step=0, of=1, text=slide.name)
+        found = find(opened, tissue)
+        grid = lay_patches(opened, found, patches)
+        result = {
+            "polygons": found.polygons,
+            "fraction": found.fraction,
+            "coords": grid.coords,
+            "tissue": grid.tissue,
+            "level0_px": list(grid.level0_px),
+            "mpp": list(opened.require_mpp()),
+            "mpp_source": opened.mpp_source,
+        }
+    yield finished("tissue", result)
+
+
 def extract_features(
     slides: Sequence[Path],
     *,

@@ -1,0 +1,97 @@
+"""The real worker process: answers, refuses, cancels, survives."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.worker
+
+
+class Talk:
+    """A viewer's side of the conversation."""
+
+    def __init__(self, work):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "napari_harm3.worker", "--work", str(work)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self.hear()["kind"] == "ready"
+
+    def say(self, **request):
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hear(self):
+        return json.loads(self.process.stdout.readline())
+
+    def until_end(self):
+        while (answer := self.hear())["kind"] == "progress":
+            pass
+        return answer
+
+
+@pytest.fixture
+def talk(tmp_path):
+    conversation = Talk(tmp_path / "work")
+    yield conversation
+    conversation.process.kill()
+    conversation.process.communicate()
+
+
+def phantom(tmp_path, cases):
+    return {"out": str(tmp_path / "cohort"), "config": {"cases": cases}}
+
+
+def test_a_job_ends_with_its_result(talk, tmp_path):
+    talk.say(id=1, job="make_phantom", params=phantom(tmp_path, 1))
+
+    answer = talk.until_end()
+
+    assert answer["kind"] == "result"
+    assert answer["result"]["cases"] == 1
+    assert (tmp_path / "cohort" / "cohort.csv").exists()
+
+
+def test_a_mistake_is_refused_in_one_sentence_and_the_worker_lives(talk, tmp_path):
+    talk.say(id=1, job="check_cohort", params={"cohort": str(tmp_path / "none.csv")})
+    talk.say(id=2, job="make_coffee", params={})
+    talk.say(id=3, job="check_cohort", params={"cohort": 7})
+
+    answers = [talk.until_end() for _ in range(3)]
+
+    assert [answer["kind"] for answer in answers] == ["refused"] * 3
+    assert "none.csv" in answers[0]["text"]
+
+
+def test_a_cancelled_job_stops_between_two_steps(talk, tmp_path):
+    talk.say(id=5, job="make_phantom", params=phantom(tmp_path, 50))
+    assert talk.hear()["kind"] == "progress"
+    talk.say(id=5, kind="cancel")
+
+    assert talk.until_end()["kind"] == "cancelled"
+    assert not (tmp_path / "cohort" / "cohort.csv").exists()
+
+
+def test_arrays_are_handed_over_as_files_and_removed_on_word(talk, tmp_path):
+    talk.say(id=1, job="make_phantom", params=phantom(tmp_path, 1))
+    talk.until_end()
+    slide = tmp_path / "cohort" / "HN-0001" / "biopsy.tif"
+    talk.say(
+        id=2,
+        job="preview_tissue",
+        params={"slide": str(slide), "tissue": {}, "patches": {}},
+    )
+    coords = talk.until_end()["result"]["coords"]["npy"]
+    folder = tmp_path / "work" / "arrays" / str(talk.process.pid) / "2"
+    assert folder.exists()
+    assert coords.startswith(str(folder))
+
+    talk.say(id=2, kind="done_with_arrays")
+    talk.say(id=3, job="make_coffee", params={})
+    talk.until_end()
+
+    assert not folder.exists()
