@@ -1,0 +1,107 @@
+"""Files of a case as what napari draws; no viewer here, so that a thread may do it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from napari.utils.colormaps import Colormap
+
+from napari_harm3.cohort.case import ROLES, TITLES, Case
+from napari_harm3.errors import Harm3Error
+from napari_harm3.mri.annotation import read_annotation
+from napari_harm3.mri.display import DisplayGrid, display_grid
+from napari_harm3.mri.volume import read_volume
+
+AXES = ("S", "P", "L")
+UNITS = ("mm", "mm", "mm")
+NOTHING = np.zeros((1, 1, 1), np.float32)
+
+HEAT = Colormap(
+    [
+        [0.05, 0.15, 0.6, 0.0],
+        [0.1, 0.65, 0.85, 0.55],
+        [0.98, 0.85, 0.2, 0.8],
+        [0.85, 0.1, 0.1, 0.95],
+    ],
+    name="harm3-heat",
+    display_name="HARM3 heat",
+)
+"""Clear at the low end: where there is no evidence the anatomy shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnVolume:
+    """One volume on its display grid; absent parts are None."""
+
+    role: str
+    grid: DisplayGrid | None = None
+    image: Float[np.ndarray, "Z Y X"] | None = None
+    annotation: Shaped[np.ndarray, "Z Y X"] | None = None
+    window: tuple[float, float] = (0.0, 1.0)
+    """Contrast limits."""
+
+    message: str = ""
+    """Why a part is absent."""
+
+    @property
+    def title(self) -> str:
+        """What a person reads above it."""
+        return TITLES[self.role]
+
+    @property
+    def focus(self) -> tuple[float, float, float] | None:
+        """Centre of the annotation, LPS mm in the order Z, Y, X."""
+        if self.annotation is None or self.grid is None or not self.annotation.any():
+            return None
+        index = np.argwhere(self.annotation).mean(axis=0)
+        z, y, x = index * self.grid.scale + self.grid.translate
+        return float(z), float(y), float(x)
+
+
+def draw_case(case: Case) -> list[DrawnVolume]:
+    """Return the four volumes of a case, in the order of the roles.
+
+    A file that cannot be trusted is not drawn, and its message says why.
+    """
+    return [_draw(case, role) for role in ROLES]
+
+
+def _draw(case: Case, role: str) -> DrawnVolume:
+    path = case.volumes.get(role)
+    if path is None:
+        return DrawnVolume(role=role, message="missing")
+    try:
+        volume = read_volume(path)
+        grid = display_grid(volume)
+        low, high = np.percentile(volume.array[::2, ::2, ::2], (1, 99.5))
+        annotation, message = None, ""
+        if role in case.masks:
+            try:
+                labels = read_annotation(case.masks[role], volume)
+                annotation = grid.show(labels, order=0)
+            except Harm3Error as error:
+                message = str(error)
+        return DrawnVolume(
+            role=role,
+            grid=grid,
+            image=grid.show(volume.array),
+            annotation=annotation,
+            window=(float(low), float(max(high, low + 1e-6))),
+            message=message,
+        )
+    except (Harm3Error, OSError) as error:
+        return DrawnVolume(role=role, message=str(error))
+
+
+def draw_maps(
+    maps: Mapping[str, Path],
+) -> dict[str, tuple[DisplayGrid, Float[np.ndarray, "Z Y X"]]]:
+    """Return heat maps on the display grids of the volumes that they explain."""
+    drawn = {}
+    for role, path in maps.items():
+        volume = read_volume(path)
+        grid = display_grid(volume)
+        drawn[role] = grid, grid.show(volume.array)
+    return drawn

@@ -1,0 +1,107 @@
+"""What the panels of one viewer share: the cohort, the case, the model, the worker."""
+
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # per binding
+
+from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.table import Cohort, read_cohort
+from napari_harm3.plugin.client import Client
+from napari_harm3.plugin.hanging import Hanging
+from napari_harm3.plugin.slide_view import SlideView
+
+WORK = ".harm3"
+SLIDE_DOCK = "HARM3 biopsy"
+
+
+class Session(QObject):
+    """One per viewer; panels talk to it, never to each other."""
+
+    cohort_changed = Signal(object)
+    case_changed = Signal(object)
+    case_drawn = Signal(object)
+    """The case's layers are in the viewer."""
+
+    explained = Signal(object)
+    """What an explanation folder says of the case, and ``folder``."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.cohort: Cohort | None = None
+        self.case: Case | None = None
+        self.model: Path | None = None
+        self.explanation: dict[str, Any] | None = None
+        self.hanging = Hanging(viewer)
+        self._client: Client | None = None
+        self._slide: SlideView | None = None
+
+    @classmethod
+    def of(cls, viewer: Viewer) -> "Session":
+        """Return the session of a viewer, begun on first need."""
+        if viewer not in _sessions:
+            _sessions[viewer] = cls(viewer)
+        return _sessions[viewer]
+
+    @property
+    def work(self) -> Path:
+        """Where things made once are kept: beside the cohort table."""
+        folder = Path.cwd() if self.cohort is None else self.cohort.folder
+        return folder / WORK
+
+    @property
+    def client(self) -> Client:
+        """The worker, for this cohort."""
+        if self._client is None:
+            self._client = Client(self.work, self)
+        return self._client
+
+    def open_cohort(self, path: Path) -> None:
+        """Read a cohort table.
+
+        Raises
+        ------
+        CohortError
+            If the table is not in order; the cohort at hand stays.
+        """
+        cohort = read_cohort(path)
+        self.close()
+        self.cohort, self.case, self.explanation = cohort, None, None
+        self.cohort_changed.emit(cohort)
+
+    def open_case(self, case_id: str) -> None:
+        """Make a case of the cohort the one that every panel shows."""
+        if self.cohort is not None:
+            self.case = self.cohort.case(case_id)
+            self.explanation = None
+            self.case_changed.emit(self.case)
+
+    def slide_view(self) -> SlideView:
+        """Return the slide's dock, made on first need."""
+        if self._slide is None:
+            self._slide = SlideView()
+            self.viewer.window.add_dock_widget(
+                self._slide, name=SLIDE_DOCK, area="right"
+            )
+            self._slide.destroyed.connect(self._forget_slide)
+        return self._slide
+
+    def _forget_slide(self) -> None:
+        self._slide = None
+
+    def show_explanation(self, explanation: dict[str, Any]) -> None:
+        """Tell every panel of an explanation of the case."""
+        self.explanation = explanation
+        self.explained.emit(explanation)
+
+    def close(self) -> None:
+        """End the worker; the next question starts one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+_sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()

@@ -1,0 +1,166 @@
+"""Small pieces that several panels are made of."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+WARNING = "color: #ff8a65; font-weight: 600;"
+SOFT = "color: #9aa5b1;"
+
+
+class PathField(QWidget):
+    """A path that is typed, or chosen in a dialogue."""
+
+    def __init__(
+        self,
+        hint: str,
+        *,
+        folder: bool = False,
+        pattern: str = "",
+        chosen: Callable[[Path], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._folder, self._pattern, self._chosen = folder, pattern, chosen
+        self.line = QLineEdit()
+        self.line.setPlaceholderText(hint)
+        self.line.setToolTip(hint)
+        self.line.returnPressed.connect(self._entered)
+        self.button = QPushButton("Browse")
+        self.button.clicked.connect(self._browse)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.line, 1)
+        layout.addWidget(self.button)
+
+    @property
+    def path(self) -> Path | None:
+        """What stands in the field."""
+        text = self.line.text().strip()
+        return Path(text) if text else None
+
+    def set_path(self, path: Path) -> None:
+        """Fill the field, telling nobody."""
+        self.line.setText(str(path))
+
+    def _entered(self) -> None:
+        if self.path is not None and self._chosen is not None:
+            self._chosen(self.path)
+
+    def _browse(self) -> None:
+        start = str(self.path or Path.home())
+        if self._folder:
+            found = QFileDialog.getExistingDirectory(self, "Choose a folder", start)
+        else:
+            found, _ = QFileDialog.getOpenFileName(
+                self, "Choose a file", start, self._pattern
+            )
+        if found:
+            self.line.setText(found)
+            self._entered()
+
+
+class Table(QTableWidget):
+    """A read-only table of text."""
+
+    def __init__(self, header: Sequence[str]) -> None:
+        super().__init__(0, len(header))
+        self.setHorizontalHeaderLabels(list(header))
+        rows = self.verticalHeader()
+        assert rows is not None
+        rows.setVisible(False)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setAlternatingRowColors(True)
+        header_view = self.horizontalHeader()
+        assert header_view is not None
+        header_view.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header_view.setStretchLastSection(True)
+        self.setMinimumHeight(150)
+
+    def fill(self, rows: Sequence[Sequence[str]], tips: Sequence[str] = ()) -> None:
+        """Show rows in place of those before; a tip belongs to a column."""
+        self.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            for column, text in enumerate(row):
+                item = QTableWidgetItem(text)
+                if column < len(tips):
+                    item.setToolTip(tips[column])
+                self.setItem(number, column, item)
+
+
+class Curve(QWidget):
+    """Values over epochs, one line a fold."""
+
+    COLOURS = ("#4cc9f0", "#f7b801", "#80ed99", "#ff7096", "#b8a1ff")
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+        self.lines: dict[int, list[float]] = {}
+        self.setMinimumHeight(130)
+
+    def add(self, line: int, value: float) -> None:
+        """Append a value to a line."""
+        self.lines.setdefault(line, []).append(value)
+        self.update()
+
+    def clear(self) -> None:
+        """Forget every line."""
+        self.lines.clear()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Draw the lines between the least and the largest value."""
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        area = self.rect().adjusted(44, 22, -10, -18)
+        painter.setPen(QPen(QColor("#5c6b7a")))
+        painter.drawRect(area)
+        painter.setPen(QPen(QColor("#9aa5b1")))
+        painter.drawText(area.left(), area.top() - 7, self.title)
+        values = [value for line in self.lines.values() for value in line]
+        if not values:
+            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "nothing yet")
+            return
+        low, high = min(values), max(values)
+        span = high - low or 1.0
+        longest = max(len(line) for line in self.lines.values())
+        painter.drawText(2, area.top() + 10, f"{high:.2f}")
+        painter.drawText(2, area.bottom(), f"{low:.2f}")
+        painter.drawText(area.right() - 60, area.bottom() + 14, f"epoch {longest}")
+        for line, points in self.lines.items():
+            painter.setPen(QPen(QColor(self.COLOURS[line % len(self.COLOURS)]), 2))
+            places = [
+                (
+                    area.left() + round(area.width() * n / max(longest - 1, 1)),
+                    area.bottom() - round(area.height() * (value - low) / span),
+                )
+                for n, value in enumerate(points)
+            ]
+            for (x0, y0), (x1, y1) in itertools.pairwise(places):
+                painter.drawLine(x0, y0, x1, y1)
+
+
+def note(text: str = "", style: str = SOFT) -> QLabel:
+    """Return a line of text that wraps."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setStyleSheet(style)
+    return label
