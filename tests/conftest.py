@@ -1,0 +1,66 @@
+"""What every test shares."""
+
+import contextlib
+import os
+
+# Several processes test at once; threads of each would only spin against the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Importing triton after an OpenGL context exists kills the process, so it comes first.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
+
+from pathlib import Path
+
+import pytest
+
+from napari_harm3.jobs.cohort import make_phantom, prepare_cohort
+from napari_harm3.jobs.progress import result_of
+from napari_harm3.phantom.config import PhantomConfig
+from napari_harm3.training.config import RunConfig
+
+REAL = Path(os.environ.get("HARM3_TEST_DATA", "../shared/data"))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Return the folder of real files, where it is at hand."""
+    if not REAL.exists():
+        pytest.skip("HARM3_TEST_DATA names no folder of real files")
+    return REAL.resolve()
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory):
+    """Return the table of a small made-up cohort."""
+    out = tmp_path_factory.mktemp("cohort")
+    config = PhantomConfig(cases=10, seed=3)
+    return Path(result_of(make_phantom(out, config=config))["cohort"])
+
+
+@pytest.fixture(scope="session")
+def run_config():
+    """Return a recipe that trains in seconds."""
+    from dataclasses import replace
+
+    config = RunConfig.of("harm3", "small")
+    training = replace(config.training, epochs=2, save_every=1)
+    return replace(config, folds=2, training=training)
+
+
+@pytest.fixture(scope="session")
+def prepared_cohort(cohort, run_config):
+    """Return the same cohort, its volumes and slides prepared."""
+    result = result_of(prepare_cohort(cohort, inputs=run_config.inputs, device="cpu"))
+    assert result["failed"] == []
+    return cohort
+
+
+@pytest.fixture(scope="session")
+def run(prepared_cohort, run_config, tmp_path_factory):
+    """Return a trained run folder."""
+    from napari_harm3.jobs.training import train
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    result_of(train(prepared_cohort, run=folder, config=run_config, device="cpu"))
+    return folder
