@@ -1,9 +1,9 @@
 """Five folds by patient (section 3.1), one after the other or side by side."""
 
 import multiprocessing
-import os
 import queue
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -15,7 +15,7 @@ from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.splits import assign_folds
 from napari_harm3.cohort.table import Cohort
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.errors import FeatureError, Stopped, TrainingError
+from napari_harm3.errors import FeatureError, Harm3Error, Stopped, TrainingError
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.fold import FoldTask, run_fold
 from napari_harm3.training.run import (
@@ -29,6 +29,8 @@ from napari_harm3.wsi.features import IDENTITY, read_attributes, read_bag
 
 Event = dict[str, Any]
 POLL_SECONDS = 0.2
+STEP_SECONDS = 2.0
+"""Steps are noted in ``events.jsonl`` no more often than this; epochs always."""
 
 
 def trainable(cohort: Cohort) -> tuple[list[Case], dict[str, str]]:
@@ -73,12 +75,32 @@ def cross_validate(
     Raises
     ------
     TrainingError
-        If there are too few cases of a class, or a fold's process died.
+        If there are too few cases of a class, a fold's process died,
+        the run was begun with other cases, or a fold's loss is no number.
     FeatureError
         If the slides' features were made in different ways.
     Stopped
         If ``RUN/stop`` appeared.
     """
+    try:
+        yield from _validated(cohort, prepared, config, run, device, jobs)
+    except (Harm3Error, OSError) as error:
+        kind = "stopped" if isinstance(error, Stopped) else "failed"
+        _noted(run, {"kind": kind, "text": str(error)})
+        raise
+    except GeneratorExit:  # whoever asked for events has gone
+        _noted(run, {"kind": "stopped", "text": "Training stopped."})
+        raise
+
+
+def _validated(
+    cohort: Cohort,
+    prepared: Sequence[PreparedCase],
+    config: RunConfig,
+    run: Path,
+    device: str,
+    jobs: int,
+) -> Iterator[Event]:
     _, left_out = trainable(cohort)
     for case_id, why in left_out.items():
         yield _noted(run, {"kind": "left_out", "text": f"{case_id} {why}"})
@@ -86,14 +108,12 @@ def cross_validate(
     tasks = _tasks(prepared, config, run, origin, device)
     write_folds(run, [(p.case.case_id, t.fold) for t in tasks for p in t.held_out])
     events = _side_by_side(tasks, jobs) if jobs > 1 else _one_by_one(tasks)
-    try:
-        for event in events:
-            if event["kind"] != "step":
-                _noted(run, event)
-            yield event
-    except Stopped as error:
-        _noted(run, {"kind": "stopped", "text": str(error)})
-        raise
+    noted = -STEP_SECONDS
+    for event in events:
+        if event["kind"] != "step" or time.monotonic() - noted >= STEP_SECONDS:
+            noted = time.monotonic()
+            _noted(run, event)
+        yield event
     metrics = write_results(run, left_out)
     write_card(run, origin, metrics)
     yield _noted(run, {"kind": "done", "metrics": metrics, "text": "done"})
@@ -192,10 +212,10 @@ def _side_by_side(tasks: Sequence[FoldTask], jobs: int) -> Iterator[Event]:
                 process = context.Process(target=_in_process, args=(task, events))
                 process.start()
                 running[task.fold] = process
+            _check_alive(running)
             try:
                 event = events.get(timeout=POLL_SECONDS)
             except queue.Empty:
-                _check_alive(running)
                 if not running:
                     raise Stopped("Training stopped; resume it any time.") from None
                 continue
@@ -218,23 +238,25 @@ def _end(running: dict[int, SpawnProcess]) -> None:
 
 def _check_alive(running: dict[int, SpawnProcess]) -> None:
     for fold, process in running.items():
-        if not process.is_alive() and process.exitcode != 0:
-            raise TrainingError(
-                f"The process of fold {fold} died (exit {process.exitcode}), perhaps "
-                "for lack of memory: resume with fewer --jobs."
-            )
+        if process.is_alive() or process.exitcode == 0:
+            continue
+        if process.exitcode is not None and process.exitcode > 0:
+            raise TrainingError(f"Fold {fold} failed; its own message stands above.")
+        raise TrainingError(
+            f"The process of fold {fold} was killed (signal {process.exitcode}), "
+            "perhaps for lack of memory: resume with fewer --jobs."
+        )
 
 
 def _in_process(task: FoldTask, events: "multiprocessing.Queue[Event]") -> None:
     """Run a fold in a process of its own, one thread of torch."""
     # Ctrl+C reaches the whole terminal; the parent decides what to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     error: BaseException | None = None
     try:
         for event in run_fold(task, stopped=(task.run / STOP).exists):
             events.put(event)
-    except (Stopped, TrainingError, FeatureError, OSError) as raised:
+    except (Harm3Error, OSError) as raised:
         error = raised
     events.put({"kind": "ended", "fold": task.fold, "error": error})

@@ -22,8 +22,11 @@ from napari_harm3.errors import Stopped
 from napari_harm3.models.checkpoint import ABOUT, save_checkpoint
 from napari_harm3.models.registry import build_model
 from napari_harm3.training.config import RunConfig
-from napari_harm3.training.loop import Engine, EpochEvent, StepEvent, seed_of
-from napari_harm3.training.metrics import auc
+from napari_harm3.training.health import unhealthy
+from napari_harm3.training.loop import Engine, EpochEvent, StepEvent
+from napari_harm3.training.metrics import auc, figures
+from napari_harm3.training.run import environment
+from napari_harm3.training.seeding import reproducible, seed_of
 
 SLIDE_ONLY_GAP = 0.02
 """A gain of the MRI smaller than this is worth a warning."""
@@ -61,12 +64,20 @@ def run_fold(
 
     Raises
     ------
+    TrainingError
+        If the loss is no longer a number.
     Stopped
         When asked to, between two steps.
     """
     if task.finished:
         yield {"kind": "fold", "fold": task.fold, "text": "already finished"}
         return
+    small_on_cpu = task.device == "cpu" and task.config.size == "small"
+    with reproducible(threads=1 if small_on_cpu else None):
+        yield from _trained(task, stopped)
+
+
+def _trained(task: FoldTask, stopped: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     config = task.config
     torch.manual_seed(seed_of(config.seed, task.fold))
     fitted = [load_item(prepared) for prepared in task.fitted]
@@ -93,7 +104,8 @@ def run_fold(
         yield _as_event(event)
         if stopped():
             raise Stopped(f"Training stopped in fold {task.fold}; resume it any time.")
-    yield from _finish(task, engine, inner, held_out, time.process_time() - began)
+    seconds = time.process_time() - began
+    yield from _finish(task, engine, inner, held_out, {"seconds": seconds, "why": why})
 
 
 def _inner(
@@ -128,7 +140,7 @@ def _finish(
     engine: Engine,
     inner: Sequence[CaseItem],
     held_out: Sequence[CaseItem],
-    cpu_seconds: float,
+    noted: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
     """Calibrate on the inner part, predict the held-out part, write the fold."""
     temperature, threshold = 1.0, 0.5
@@ -137,56 +149,68 @@ def _finish(
         labels = np.array([item.case.pcr for item in inner])
         temperature = fitted_temperature(labels, logits)
         threshold = youden_threshold(labels, _sigmoid(logits / temperature))
-    scores = _sigmoid(engine.logits(held_out) / temperature)
-    known = np.array([item.case.pcr is not None for item in held_out], dtype=bool)
-    labels = np.array([item.case.pcr or 0 for item in held_out])
+    logits = engine.logits(held_out) / temperature
+    labels = np.array([item.case.pcr for item in held_out])
     # For the log alone: nothing is chosen by what the held-out cases say.
-    masked = {
-        f"auc_without_{what}": auc(
-            labels[known], engine.logits(held_out, hide=what)[known]
-        )
-        for what in ("wsi", "mri")
+    said = {
+        "auc": auc(labels, logits),
+        "auc_without_wsi": auc(labels, engine.logits(held_out, without="wsi")),
+        "auc_without_mri": auc(labels, engine.logits(held_out, without="mri")),
     }
-    full = auc(labels[known], scores[known])
     _write_log(task.folder / "log.csv", engine.progress.history)
+    scores = _sigmoid(logits)
     about = {
         "fold": task.fold,
         "config": to_plain(task.config),
-        "labels": {"positive": "pCR", "values": [0, 1]},
+        "label": {"positive": "pCR", "negative": "no pCR", "values": [1, 0]},
         **task.origin,
         "fitted_on": _contents(task.fitted),
         "held_out": _contents(task.held_out),
+        "inner_cases": len(inner),
+        "inner_note": noted["why"],
         "threshold": threshold,
         "temperature": temperature,
-        "auc": full,
-        **masked,
+        **said,
+        "metrics": figures(labels, scores),
         "epochs": engine.progress.epoch,
         "best_epoch": engine.progress.best_epoch,
-        "cpu_seconds": round(cpu_seconds, 1),
+        "cpu_seconds": round(noted["seconds"], 1),
+        "versions": environment(),
         "predictions": [
-            {
-                "case_id": item.case.case_id,
-                "pcr": item.case.pcr,
-                "probability": float(score),
-            }
-            for item, score in zip(held_out, scores, strict=True)
+            {"case_id": item.case.case_id, "pcr": item.case.pcr, "probability": score}
+            for item, score in zip(held_out, scores.tolist(), strict=True)
         ],
     }
     save_checkpoint(task.folder, engine.final_weights(), about)
-    gain = (full or 0.0) - (masked["auc_without_mri"] or 0.0)
-    if full is not None and gain < SLIDE_ONLY_GAP:
-        text = (
-            f"Fold {task.fold} gains {gain:+.3f} AUC from the MRI: the model may have "
-            "settled on the slide alone."
-        )
-        yield {"kind": "warning", "fold": task.fold, "text": text}
+    for text in _warnings(said, engine.progress.history):
+        yield {
+            "kind": "warning",
+            "fold": task.fold,
+            "text": f"Fold {task.fold}: {text}",
+        }
     yield {
         "kind": "fold",
         "fold": task.fold,
-        "auc": full,
-        **masked,
+        **said,
         "text": f"fold {task.fold} finished",
     }
+
+
+def _warnings(
+    said: Mapping[str, float | None], history: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield what is wrong with a fold that was trained to its end."""
+    full, slide_only = said["auc"], said["auc_without_mri"]
+    if full is not None and slide_only is not None:
+        gain = full - slide_only
+        if gain < SLIDE_ONLY_GAP:
+            yield (
+                f"the MRI adds {gain:+.3f} AUC; the model may have settled on the "
+                "slide alone."
+            )
+    ill = unhealthy(history[-1]) if history else []
+    if ill:
+        yield f"the LD-VAE is not well: {', '.join(ill)}."
 
 
 def youden_threshold(label: np.ndarray, score: Float[np.ndarray, "n"]) -> float:
@@ -221,9 +245,10 @@ def _as_event(event: StepEvent | EpochEvent) -> dict[str, Any]:
         return {
             "kind": "step",
             "fold": event.fold,
-            "epoch": event.epoch,
+            "epoch": event.epoch + 1,
             "step": event.step,
             "steps": event.steps,
+            "loss": event.loss,
         }
     return {
         "kind": "epoch",

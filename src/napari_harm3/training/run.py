@@ -63,12 +63,25 @@ def environment() -> dict[str, Any]:
 
 
 def write_folds(run: Path, folds: Sequence[tuple[str, int]]) -> None:
-    """Write ``folds.csv``."""
-    _write_csv(run / "folds.csv", ("case_id", "fold"), folds)
+    """Write ``folds.csv``.
+
+    Raises
+    ------
+    TrainingError
+        If the run was begun with other cases or folds.
+    """
+    path, header = run / "folds.csv", ("case_id", "fold")
+    text = _csv_text(header, sorted(folds, key=lambda row: (row[1], row[0])))
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise TrainingError(
+            f"{run.name} was begun with other cases or folds than the cohort table "
+            "has now: choose another folder."
+        )
+    write_text(path, text)
 
 
 def append_event(run: Path, event: Mapping[str, Any]) -> None:
-    """Append an event to ``events.jsonl``, which panels follow."""
+    """Append an event to ``events.jsonl``, which panels follow, as one line."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **event}
     with (run / "events.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
@@ -85,8 +98,8 @@ def write_results(run: Path, left_out: Mapping[str, str]) -> dict[str, Any]:
                 row["case_id"],
                 about["fold"],
                 "" if row["pcr"] is None else row["pcr"],
-                f"{row['probability']:.9g}",
-                f"{about['threshold']:.9g}",
+                row["probability"],
+                about["threshold"],
             )
             for row in about["predictions"]
         ]
@@ -98,7 +111,7 @@ def write_results(run: Path, left_out: Mapping[str, str]) -> dict[str, Any]:
             )
         )
     header = ("case_id", "fold", "pcr", "probability", "threshold")
-    _write_csv(run / "predictions.csv", header, rows)
+    write_text(run / "predictions.csv", _csv_text(header, rows))
     metrics = cross_validated(scores) | {"left_out": dict(left_out)}
     write_json(run / "metrics.json", metrics)
     return metrics
@@ -129,7 +142,11 @@ def evaluate_run(run: Path) -> dict[str, Any]:
 
 def fold_folders(run: Path) -> list[Path]:
     """Return the folders of the folds, in their order."""
-    found = [path for path in run.glob("fold-*") if path.is_dir()]
+    found = [
+        path
+        for path in run.glob("fold-*")
+        if path.is_dir() and path.name.removeprefix("fold-").isdecimal()
+    ]
     return sorted(found, key=lambda path: int(path.name.removeprefix("fold-")))
 
 
@@ -152,8 +169,8 @@ slide. **Research use only; not a medical device.**
   (95 % CI {_round(low)} to {_round(high)}); always saying "no pCR" has
   an accuracy of {metrics["majority_acc"]:.3f}.
 * Inputs: T1 with contrast and T2, before and after therapy, on a grid of
-  {config.inputs.mri.size} voxels of {config.inputs.mri.spacing_mm} mm (z, y, x), centred
-  on the body, never on an annotation; patches of {config.inputs.patches.patch} pixels
+  {config.inputs.mri.size} voxels of {config.inputs.mri.spacing_mm} mm (z, y, x),
+  centred on the body, never on an annotation; patches of {config.inputs.patches.patch} pixels
   at {config.inputs.patches.mpp} microns.
 * Slide features: {origin["features"].get("encoder", "given files")}\
 {", untrained" if origin["untrained_encoder"] else ""}.
@@ -187,11 +204,9 @@ def _differing(one: Any, other: Any, name: str) -> list[str]:
     return [] if one == other else [name.lstrip(".")]
 
 
-def _write_csv(
-    path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]
-) -> None:
+def _csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()

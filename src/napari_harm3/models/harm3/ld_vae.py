@@ -56,7 +56,9 @@ class VaeBranch(nn.Module):
         log_variance = tokens_of(self.to_log_variance(hidden)).clamp(-10, 10)
         z = mean
         if sample:
-            z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+            # Drawn in the order of the tokens, whatever lies in memory.
+            noise = torch.randn_like(mean, memory_format=torch.contiguous_format)
+            z = mean + noise * (log_variance / 2).exp()
         return Latent(
             features=features,
             mean=mean,

@@ -4,6 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+LEAST_SPREAD = 1e-6
+"""Below it a feature's variation is rounding error."""
+
 
 class PatchScale(nn.Module):
     """Standardises every feature of a patch; until it is fitted it changes nothing.
@@ -37,4 +40,5 @@ class PatchScale(nn.Module):
         A feature that never varies is left on its own scale.
         """
         self.centre.copy_(centre)
-        self.spread.copy_(torch.where(spread > 0, spread, torch.ones_like(spread)))
+        varies = spread > LEAST_SPREAD
+        self.spread.copy_(torch.where(varies, spread, torch.ones_like(spread)))

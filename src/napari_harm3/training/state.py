@@ -1,0 +1,110 @@
+"""Where a fit stands, on disk: written whole, read without unpickling."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from napari_harm3.artifacts import write_json
+from napari_harm3.errors import TrainingError
+
+Weights = dict[str, Tensor]
+STATES_KEPT = 2
+
+
+@dataclass
+class Progress:
+    """Where a fit stands, apart from weights."""
+
+    epoch: int = 0
+    """Epochs finished."""
+
+    steps: int = 0
+    """Steps made."""
+
+    best_auc: float = -1.0
+    best_epoch: int = -1
+    """Of the inner part; -1 without one."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """A row of ``log.csv`` for each epoch."""
+
+
+@dataclass
+class State:
+    """Everything that a fit needs to go on."""
+
+    progress: Progress
+    network: Weights
+    average: Weights
+    best: Weights | None
+    optimizer: dict[str, Any]
+    """State dictionaries of the optimiser and of the gradient scaler."""
+
+
+def save_state(folder: Path, state: State) -> None:
+    """Write ``state-<step>`` under a temporary name, then rename; keep the last two."""
+    temporary = folder / ".state"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(state.network, temporary / "network.safetensors")
+    save_file(state.average, temporary / "average.safetensors")
+    if state.best is not None:
+        save_file(state.best, temporary / "best.safetensors")
+    torch.save(state.optimizer, temporary / "optimizer.pt")
+    write_json(temporary / "progress.json", asdict(state.progress))
+    for path in temporary.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    target = folder / f"state-{state.progress.steps}"
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    for old in state_folders(folder)[:-STATES_KEPT]:
+        shutil.rmtree(old)
+
+
+def load_state(folder: Path, device: str) -> State | None:
+    """Return the last state of a fold; None if it has none.
+
+    Raises
+    ------
+    TrainingError
+        If a file of it cannot be read.
+    """
+    found = state_folders(folder)
+    if not found:
+        return None
+    state = found[-1]
+    try:
+        best = state / "best.safetensors"
+        return State(
+            progress=Progress(**json.loads((state / "progress.json").read_text())),
+            network=load_file(state / "network.safetensors", device=device),
+            average=load_file(state / "average.safetensors", device=device),
+            best=load_file(best, device=device) if best.exists() else None,
+            optimizer=torch.load(
+                state / "optimizer.pt", map_location=device, weights_only=True
+            ),
+        )
+    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
+        raise TrainingError(
+            f"{folder.name}/{state.name} cannot be read: remove that folder and resume "
+            "from the state before."
+        ) from error
+
+
+def state_folders(folder: Path) -> list[Path]:
+    """Return the states of a fold, the oldest first."""
+    found = [
+        path
+        for path in folder.glob("state-*")
+        if path.is_dir() and path.name.removeprefix("state-").isdecimal()
+    ]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("state-")))
