@@ -13,6 +13,7 @@ from napari_harm3.cli.options import Output
 from napari_harm3.cli.show import Result, show
 from napari_harm3.cli.view import View
 from napari_harm3.jobs.demo import demo
+from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.phantom.config import PhantomConfig
 from napari_harm3.training.config import RunConfig
 
@@ -50,17 +51,22 @@ class Demo(Output):
             device=self.device,
             work=self.work,
         )
-        return show(job, json=self.json, summary=self._summary)
+        return show(self._pictured(job), json=self.json, summary=_summary)
 
-    def _summary(self, result: Result) -> str:
-        lines = [metrics_table(result["metrics"]), ""]
-        made = ("cohort", "run", "predictions", "explanation", "report")
-        lines += [f"{name:<12}{result[name]}" for name in made]
-        picture = self._screenshot(result)
-        return "\n".join([*lines, f"{'screenshot':<12}{picture}"])
+    def _pictured(self, job: Job) -> Job:
+        """Add a picture of napari's window to what the job made."""
+        for message in job:
+            if message.result is None:
+                yield message
+            else:
+                yield Progress(stage="window", step=0, of=1, text="napari")
+                result = message.result | {
+                    "screenshot": self._screenshot(message.result)
+                }
+                yield finished("demo", result)
 
-    def _screenshot(self, result: Result) -> str:
-        """Have napari draw the explained case; say why if it cannot."""
+    def _screenshot(self, result: Result) -> str | None:
+        """Have napari draw the explained case; None where it cannot."""
         picture = self.out / "napari.png"
         viewer = View(
             cohort=Path(result["cohort"]),
@@ -70,6 +76,11 @@ class Demo(Output):
             screenshot=picture,
         )
         done = subprocess.run(viewer.arguments(), check=False, stdout=sys.stderr)
-        if done.returncode == 0:
-            return str(picture.resolve())
-        return "not made: napari needs a screen and Qt (see the README)"
+        return str(picture.resolve()) if done.returncode == 0 else None
+
+
+def _summary(result: Result) -> str:
+    made = ("cohort", "run", "predictions", "explanation", "report", "screenshot")
+    no_picture = "not made: napari needs a screen and Qt (see the README)"
+    paths = [f"{name:<12}{result[name] or no_picture}" for name in made]
+    return "\n".join([metrics_table(result["metrics"]), "", *paths])

@@ -54,7 +54,8 @@ def _summary(result: Result) -> str:
         return ""
     lines = [
         (
-            f"{result['case_id']}: p(pCR) {result['probability']:.3f} ({result['seen']}, "
+            f"{result['case_id']}: p(pCR) {result['probability']:.3f} "
+            f"({result['seen']}, "
             f"model trained on {result['trained_on']})"
         ),
         f"{'volume':<9}{'measure':<16}{'value':>8}{'chance':>8}{'ceiling':>9}",

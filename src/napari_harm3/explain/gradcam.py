@@ -43,7 +43,7 @@ def heat_maps(
             maps = [prediction.feature_maps[role] for role in roles]
             # Cases do not mix in evaluation mode, so the sum's gradient is each one's.
             gradients = torch.autograd.grad(
-                prediction.logit.sum(), maps, allow_unused=True
+                prediction.logit.sum(), maps, materialize_grads=True
             )
     finally:
         network.train(was_training)
@@ -53,7 +53,7 @@ def heat_maps(
         for role, activation, gradient, there in zip(
             roles, maps, gradients, present, strict=True
         )
-        if there and gradient is not None
+        if there
     }
     return prediction, cams
 

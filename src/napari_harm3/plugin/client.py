@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
+from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal, per binding
+    QObject,
+    QProcess,
+    QProcessEnvironment,
+    QTimer,
+    Signal,
+)
 
 from napari_harm3.worker.arrays import take_arrays
 from napari_harm3.worker.messages import Answer, Request

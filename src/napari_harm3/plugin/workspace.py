@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_harm3.plugin.keys import bind_keys
@@ -16,7 +16,8 @@ from napari_harm3.plugin.widgets.slide import SlideWidget
 from napari_harm3.plugin.widgets.train import TrainWidget
 
 PLUGIN = "napari-harm3"
-LEFT_PIXELS, RIGHT_PIXELS = 330, 430
+LEFT_PIXELS, RIGHT_PIXELS = 340, 430
+TOP_PIXELS, BOTTOM_PIXELS = 480, 420
 Panel = TypeVar("Panel", bound=QWidget)
 
 
@@ -43,7 +44,8 @@ def open_workspace(viewer: Viewer) -> Workspace:
         window.add_plugin_dock_widget(PLUGIN, f"HARM3 {name}", tabify=True)[1]
         for name in ("Review", "Slide", "Train")
     )
-    _arrange(viewer, cases_dock, explain_dock)
+    # Qt gives docks their size when the window is laid out, so they are asked after.
+    QTimer.singleShot(0, lambda: _arrange(viewer, cases_dock, explain_dock))
     bind_keys(viewer, _as(cases, CasesWidget), _as(explain, ExplainWidget))
     return Workspace(
         session=session,
@@ -66,7 +68,9 @@ def _arrange(viewer: Viewer, cases: QDockWidget, explain: QDockWidget) -> None:
     if controls is not None and layers is not None:
         main.splitDockWidget(cases, controls, Qt.Orientation.Vertical)
         main.tabifyDockWidget(controls, layers)
-        main.resizeDocks([cases, layers], [420, 380], Qt.Orientation.Vertical)
+        main.resizeDocks(
+            [cases, layers], [TOP_PIXELS, BOTTOM_PIXELS], Qt.Orientation.Vertical
+        )
     explain.raise_()
     across = Qt.Orientation.Horizontal
     main.resizeDocks([cases, explain], [LEFT_PIXELS, RIGHT_PIXELS], across)

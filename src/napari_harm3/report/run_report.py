@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import Mapping
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +27,7 @@ from napari_harm3.report.tables import agreement_rows, html_table, metrics_rows,
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.run import fold_folders
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2733; --soft: #5c6b7a; --line: #d7dde3;
-  --paper: #fff; --accent: #2a6f97; --warn: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6ebf0; --soft: #9fb0c0;
-  --line: #3a4653; --paper: #161c22; --accent: #7cc0e8; --warn: #ff8a80; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem }
-h2 { font-size: 1.15rem; margin-top: 2rem }
-.soft { color: var(--soft) }
-.warn { border-left: 4px solid var(--warn); color: var(--warn);
-  padding: .5rem .9rem; margin: 1rem 0; font-weight: 600 }
-.cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0 }
-.card { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem 1rem;
-  min-width: 8rem }
-.card b { display: block; font-size: 1.5rem; color: var(--accent) }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
-th, td { text-align: left; padding: .25rem .9rem .25rem 0;
-  border-bottom: 1px solid var(--line) }
-img { max-width: 100%; background: #fff; border-radius: .4rem }
-.row { display: flex; flex-wrap: wrap; gap: 1rem } details { margin: .6rem 0 } pre { overflow: auto }
-"""
+STYLE = files("napari_harm3.report") / "page.css"
 
 
 def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -> None:
@@ -69,16 +49,16 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
         f"<h1>{escape(config.method)}, {escape(config.size)}</h1>",
         (
             f"<p class=soft>{metrics['n']} cases of {escape(about['trained_on'])}, "
-            f"{metrics['prevalence']:.1%} pCR; {config.folds} folds by patient, held-out "
-            "predictions only. Research use only; not a medical device.</p>"
+            f"{metrics['prevalence']:.1%} pCR; {config.folds} folds by patient, "
+            "held-out predictions only. Research use only; not a medical device.</p>"
         ),
         _warnings(about),
         _cards(metrics),
         "<h2>Metrics</h2>",
         html_table(("", "mean", "sd", "95 % CI", "pooled"), metrics_rows(metrics)),
         (
-            "<p class=soft>Mean and sd over folds; interval by bootstrap within fold and "
-            "class. Positive is pCR, decisions at 0.5. Always saying "
+            "<p class=soft>Mean and sd over folds; interval by bootstrap within fold "
+            "and class. Positive is pCR, decisions at 0.5. Always saying "
             f"“no” has ACC {metrics['majority_acc']:.3f}.</p>"
         ),
         "<h2>Curves</h2><div class=row>",
@@ -115,8 +95,8 @@ def write_case_report(
     parts = [
         f"<h1>{escape(case_id)}</h1>",
         (
-            f"<p class=soft>Predicted by fold {escape(row['fold'])}, which held it out. "
-            "Research use only; not a medical device.</p>"
+            f"<p class=soft>Predicted by fold {escape(row['fold'])}, which held it "
+            "out. Research use only; not a medical device.</p>"
         ),
         _warnings(about),
         "<div class=cards>"
@@ -131,7 +111,7 @@ def write_case_report(
 def _write_page(out: Path, title: str, parts: list[str]) -> None:
     page = (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head><body>"
         f"{''.join(parts)}</body></html>\n"
     )
     write_text(out, page)
@@ -210,8 +190,8 @@ def _case_part(folder: Path) -> str:
         f"<p>p(pCR) {about['probability']:.3f} ({escape(about['seen'])}).</p>"
         + _image((folder / "figure.png").read_bytes(), "Heat maps above annotations")
         + html_table(header, agreement_rows(about["agreement"], TITLES))
-        + f"<p class=soft>A cell of the map is {cell} mm (z, y, x). Chance is a map that "
-        "says nothing; ceiling the best map of such cells.</p>"
+        + f"<p class=soft>A cell of the map is {cell} mm (z, y, x). Chance is a map "
+        "that says nothing; ceiling the best map of such cells.</p>"
     )
 
 

@@ -170,8 +170,8 @@ slide. **Research use only; not a medical device.**
   an accuracy of {metrics["majority_acc"]:.3f}.
 * Inputs: T1 with contrast and T2, before and after therapy, on a grid of
   {config.inputs.mri.size} voxels of {config.inputs.mri.spacing_mm} mm (z, y, x),
-  centred on the body, never on an annotation; patches of {config.inputs.patches.patch} pixels
-  at {config.inputs.patches.mpp} microns.
+  centred on the body, never on an annotation; patches of
+  {config.inputs.patches.patch} pixels at {config.inputs.patches.mpp} microns.
 * Slide features: {origin["features"].get("encoder", "given files")}\
 {", untrained" if origin["untrained_encoder"] else ""}.
 * Known limits: one cohort; no external validation; volumes are not registered.

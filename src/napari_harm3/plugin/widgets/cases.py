@@ -53,8 +53,9 @@ class CasesWidget(QWidget):
         for button in (self.open_button, self.previous_button, self.next_button):
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
-        for part in (self.table_path, self.filter, self.cases):
-            layout.addWidget(part)
+        layout.addWidget(self.table_path)
+        layout.addWidget(self.filter)
+        layout.addWidget(self.cases, 1)
         layout.addLayout(buttons)
         layout.addWidget(self.status)
         layout.addWidget(self.faults)
