@@ -13,7 +13,7 @@ from napari_harm3.models.harm3.network import Harm3
 
 ALTERNATIVES = [
     {"encoder_depth": 18},
-    {"encoder_depth": 50},
+    {"encoder_depth": 50, "base_channels": 2},
     {"output_stride": (1, 4, 4)},
     {"norm": "group"},
     {"share_sequences": True},

@@ -34,9 +34,10 @@ class Contrast(NamedTuple):
 
 
 CONTRASTS = {
-    "t1": Contrast(1.9, 1.35, 1.5, 0.45, 2.0, 1.95),
-    "t2": Contrast(1.7, 1.6, 1.25, 2.9, 0.2, 1.75),
+    "t1": Contrast(0.6, 1.3, 0.75, 0.45, 1.7, 2.6),
+    "t2": Contrast(0.6, 1.5, 0.8, 2.4, 0.2, 2.1),
 }
+"""Fat-suppressed, as the neck is usually imaged, so that enhancement stands out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,11 +120,15 @@ class PredictionHead(nn.Module):
 
     def __init__(self, *, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
+        # Fused tokens share most of their content; batch norm brings out what differs
+        # from case to case.
         self.cnn = nn.Sequential(
-            nn.Conv1d(width, width, 3, padding=1),
-            nn.GELU(),
-            nn.Conv1d(width, width, 3, padding=1),
-            nn.GELU(),
+            nn.Conv1d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
         )
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden),

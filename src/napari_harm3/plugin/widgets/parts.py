@@ -86,7 +86,6 @@ class Table(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setAlternatingRowColors(True)
         header_view = self.horizontalHeader()
         assert header_view is not None
         header_view.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
