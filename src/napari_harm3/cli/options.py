@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from napari_harm3.config import read_toml
+import tyro
+
+from napari_harm3.config import from_plain, read_toml
 from napari_harm3.training.config import RunConfig
+from napari_harm3.wsi.config import PatchConfig
 
 
 @dataclass(kw_only=True)
@@ -33,6 +36,59 @@ class DeviceOptions(CohortOptions):
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+
+
+@dataclass(kw_only=True)
+class ModelOptions(DeviceOptions):
+    """The same, for commands that ask a model of a cohort."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A run folder, or an exported model folder."""
+
+    cohort: Annotated[Path, tyro.conf.Positional]
+    """The cohort table, cohort.csv."""
+
+
+@dataclass(kw_only=True)
+class SlideOptions(Output):
+    """What to do with slides, and at which resolution."""
+
+    slides: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Whole-slide images."""
+
+    out: Path
+    """Folder to write into."""
+
+    rule: Literal["corners_any"] = "corners_any"
+    """Which patches count as tissue."""
+
+    patch: int = 224
+    """Side of a patch, pixels."""
+
+    mpp: float = 0.5
+    """Resolution of the patches, microns per pixel."""
+
+    source_mpp: float | None = None
+    """Resolution of the slides themselves, where the file does not state it."""
+
+    allow_upsampling: bool = False
+    """Accept slides coarser than the patches by more than 10 %."""
+
+    def patch_config(self) -> PatchConfig:
+        """Return the grid of patches.
+
+        Raises
+        ------
+        ConfigError
+            If a value is out of bounds.
+        """
+        fields = {
+            "patch": self.patch,
+            "mpp": self.mpp,
+            "rule": self.rule,
+            "allow_upsampling": self.allow_upsampling,
+        }
+        return from_plain(PatchConfig, fields, source="the options")
 
 
 @dataclass(kw_only=True)

@@ -3,24 +3,15 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from napari_harm3.cli.options import DeviceOptions
+from napari_harm3.cli.options import ModelOptions
 from napari_harm3.cli.show import Result, show
 from napari_harm3.jobs.prediction import predict
 
 
 @dataclass(kw_only=True)
-class Predict(DeviceOptions):
+class Predict(ModelOptions):
     """Predict one case, or every case of a cohort."""
-
-    model: Annotated[Path, tyro.conf.Positional]
-    """A run folder, or an exported model folder."""
-
-    cohort: Annotated[Path, tyro.conf.Positional]
-    """The cohort table, cohort.csv."""
 
     case: str | None = None
     """One case only."""

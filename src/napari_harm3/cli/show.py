@@ -85,7 +85,7 @@ def _draw(bar: "tqdm[Any] | None", message: Progress) -> "tqdm[Any] | None":
             total=message.of,
             desc=message.stage,
             file=sys.stderr,
-            bar_format="{desc:<10} {bar:30} {n_fmt}/{total_fmt} {elapsed} {postfix}",
+            bar_format="{desc:<10} {bar:30} {n_fmt}/{total_fmt} {elapsed}{postfix}",
         )
     bar.total = message.of
     bar.n = message.step

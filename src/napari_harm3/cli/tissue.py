@@ -2,43 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-from napari_harm3.cli.options import Output
+from napari_harm3.cli.options import SlideOptions
 from napari_harm3.cli.show import Result, show
 from napari_harm3.jobs.slides import find_tissue
-from napari_harm3.wsi.config import PatchConfig, TissueConfig
+from napari_harm3.wsi.config import TissueConfig
 
 
 @dataclass(kw_only=True)
-class Tissue(Output):
+class Tissue(SlideOptions):
     """Write outline, mask and patch grid of each slide."""
-
-    slides: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Whole-slide images."""
-
-    out: Path
-    """Folder to write into."""
 
     preset: Literal["harm3"] = "harm3"
     """How tissue is told from glass."""
-
-    rule: Literal["corners_any"] = "corners_any"
-    """Which patches count as tissue."""
-
-    patch: int = 224
-    """Side of a patch, pixels."""
-
-    mpp: float = 0.5
-    """Resolution of the patches, microns per pixel."""
-
-    source_mpp: float | None = None
-    """Resolution of the slides themselves, where the file does not state it."""
-
-    allow_upsampling: bool = False
-    """Accept slides coarser than the patches by more than 10 %."""
 
     def run(self) -> int:
         """Ask the job, show how far it is, print what it made."""
@@ -46,12 +23,7 @@ class Tissue(Output):
             self.slides,
             out=self.out,
             tissue=TissueConfig(),
-            patches=PatchConfig(
-                patch=self.patch,
-                mpp=self.mpp,
-                rule=self.rule,
-                allow_upsampling=self.allow_upsampling,
-            ),
+            patches=self.patch_config(),
             source_mpp=self.source_mpp,
         )
         return show(job, json=self.json, summary=slide_lines, failed=any_failed)

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from napari_harm3.jobs.progress import Job, finished
+from napari_harm3.report.tables import metrics_rows
+
+__all__ = ["metrics_rows", "report"]
 
 
 def report(

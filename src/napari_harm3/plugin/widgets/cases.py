@@ -14,7 +14,7 @@ from napari_harm3.plugin.layers import DrawnVolume, draw_case
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.parts import WARNING, PathField, Table, note
 
-HEADER = ("Case", "T1+C", "T2", "Slide", "Annotated", "pCR")
+HEADER = ("Case", "T1+C", "T2", "Slide", "ROI", "pCR")
 TIPS = (
     "",
     "T1 with contrast: before, after therapy",

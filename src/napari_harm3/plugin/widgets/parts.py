@@ -141,8 +141,8 @@ class Curve(QWidget):
         low, high = min(values), max(values)
         span = high - low or 1.0
         longest = max(len(line) for line in self.lines.values())
-        painter.drawText(2, area.top() + 10, f"{high:.2f}")
-        painter.drawText(2, area.bottom(), f"{low:.2f}")
+        painter.drawText(2, area.top() + 10, f"{high:.3f}")
+        painter.drawText(2, area.bottom(), f"{low:.3f}")
         painter.drawText(area.right() - 60, area.bottom() + 14, f"epoch {longest}")
         for line, points in self.lines.items():
             painter.setPen(QPen(QColor(self.COLOURS[line % len(self.COLOURS)]), 2))
