@@ -6,8 +6,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from model_cases import TINY_PATCH_WIDTH, TINY_VOLUME, tiny_config
 
+from model_cases import TINY_PATCH_WIDTH, TINY_VOLUME, tiny_config
 from napari_harm3.cohort.case import ROLES, Case
 from napari_harm3.cohort.table import Cohort
 from napari_harm3.data.config import InputConfig

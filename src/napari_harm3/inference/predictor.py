@@ -1,8 +1,8 @@
 """Ask a trained model: a run folder, or a model folder that was given away."""
 
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.case import ROLES
-from napari_harm3.config import read_toml
+from napari_harm3.config import read_toml, to_plain, write_toml
 from napari_harm3.data.collate import collate
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import load_item
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.errors import FeatureError, ModelError
+from napari_harm3.errors import ConfigError, FeatureError, ModelError
 from napari_harm3.models.checkpoint import ABOUT, WEIGHTS, load_weights, read_about
 from napari_harm3.models.interface import CaseBatch
 from napari_harm3.models.registry import MODELS, build_model
@@ -28,6 +28,19 @@ from napari_harm3.wsi.features import read_attributes
 
 PRIVATE = ("predictions",)
 """Keys of a fold's JSON that name patients; they stay with the run."""
+
+NEEDED = (
+    "fold",
+    "trained_on",
+    "made_up",
+    "features",
+    "patch_width",
+    "fitted_on",
+    "held_out",
+    "threshold",
+    "temperature",
+)
+"""Keys of a fold's JSON without which the model cannot be asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +59,17 @@ class Predictor:
 
     def __init__(self, folder: Path, device: str) -> None:
         self.folder, self.device = folder, device
-        if not (folder / "run.toml").exists():
-            raise ModelError(
-                f"{folder.name} is no model: give a run folder or an exported model."
-            )
-        self.config = read_toml(folder / "run.toml", RunConfig)
+        self.config = _recipe(folder)
         self._about: dict[int, dict[str, Any]] = {}
-        for fold in fold_folders(folder):
-            about = read_about(fold)
-            self._about[int(about["fold"])] = about | {"folder": fold}
+        for path in fold_folders(folder):
+            about = read_about(path)
+            absent = [name for name in NEEDED if name not in about]
+            if absent:
+                raise ModelError(
+                    f"{folder.name}/{path.name}/{ABOUT} lacks '{absent[0]}': copy the "
+                    "model again, or train it again."
+                )
+            self._about[int(about["fold"])] = about | {"folder": path}
         if not self._about:
             raise ModelError(f"{folder.name} has no finished fold: train it first.")
         self._networks: dict[int, nn.Module] = {}
@@ -141,11 +156,13 @@ class Predictor:
             If its features are not of the kind that the model learned from.
         """
         self._check_features(prepared)
-        batch = collate(
-            [load_item(prepared)],
-            volume_size=self.inputs.mri.size,
-            patch_width=int(self.about["patch_width"]),
-        )
+        item, width = load_item(prepared), int(self.about["patch_width"])
+        if item.features is not None and item.features.shape[1] != width:
+            raise FeatureError(
+                f"{prepared.bags[0].name} has {item.features.shape[1]} features a "
+                f"patch, and this model learned from {width}: extract them again."
+            )
+        batch = collate([item], volume_size=self.inputs.mri.size, patch_width=width)
         return batch.to(self.device)
 
     def network(self, fold: int) -> nn.Module:
@@ -182,13 +199,33 @@ class Predictor:
 
     def _check_features(self, prepared: PreparedCase) -> None:
         for bag in prepared.bags:
-            found = read_attributes(bag) or {}
-            for name, value in self.about["features"].items():
-                if value is not None and found.get(name) != value:
-                    raise FeatureError(
-                        f"{bag.name} was made with {name} {found.get(name)}, and this "
-                        f"model learned from {value}: extract the features again."
-                    )
+            attributes = read_attributes(bag) or {}
+            check_features(bag.name, attributes, self.about["features"])
+
+
+def check_features(
+    name: str, found: Mapping[str, Any], learned: Mapping[str, Any]
+) -> None:
+    """Refuse features of another kind than a model learned from.
+
+    Parameters
+    ----------
+    name
+        Of the bag's file, for the message.
+    found, learned
+        What the bag says of how it was made, and what the model's bags said.
+
+    Raises
+    ------
+    FeatureError
+        Naming both, where encoder, weights, transform, resolution or rule differ.
+    """
+    for key, value in learned.items():
+        if value is not None and found.get(key) != value:
+            raise FeatureError(
+                f"{name} was made with {key} {found.get(key)}, and this model learned "
+                f"from {value}: extract the features again."
+            )
 
 
 def mean_logit(logits: Sequence[Float[Tensor, "B"]]) -> Float[Tensor, "B"]:
@@ -197,7 +234,9 @@ def mean_logit(logits: Sequence[Float[Tensor, "B"]]) -> Float[Tensor, "B"]:
 
 
 def export_model(run: Path, out: Path) -> None:
-    """Write one model folder to give away: networks and recipe, no case names.
+    """Write one model folder to give away: networks and recipe.
+
+    No case's name and no path of this machine goes with it.
 
     Raises
     ------
@@ -207,26 +246,52 @@ def export_model(run: Path, out: Path) -> None:
     model = Predictor.load(run, "cpu")
     if out.exists() and any(out.iterdir()):
         raise ModelError(f"{out.name} is not empty: choose another folder.")
+    config = _without_paths(model.config)
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
-    for fold in fold_folders(run):
-        target = temporary / fold.name
+    for path in fold_folders(run):
+        target = temporary / path.name
         target.mkdir(parents=True)
-        shutil.copyfile(fold / WEIGHTS, target / WEIGHTS)
-        about = read_about(fold)
-        write_json(target / ABOUT, {k: v for k, v in about.items() if k not in PRIVATE})
-    for name in ("run.toml", "MODEL_CARD.md", "environment.json"):
+        shutil.copyfile(path / WEIGHTS, target / WEIGHTS)
+        about = {k: v for k, v in read_about(path).items() if k not in PRIVATE}
+        write_json(target / ABOUT, about | {"config": to_plain(config)})
+    write_toml(temporary / "run.toml", config)
+    for name in ("MODEL_CARD.md", "environment.json"):
         if (run / name).exists():
             shutil.copyfile(run / name, temporary / name)
     write_json(
         temporary / "model.json",
         {
-            "method": model.config.method,
+            "method": config.method,
+            "size": config.size,
             "trained_on": model.trained_on,
             "made_up": model.made_up,
             "folds": model.folds,
+            "requires": list(model.requires),
+            "features": dict(model.about["features"]),
         },
     )
     if out.exists():
         out.rmdir()
     temporary.rename(out)
+
+
+def _recipe(folder: Path) -> RunConfig:
+    if not (folder / "run.toml").exists():
+        raise ModelError(
+            f"{folder.name} is no model: give a run folder or an exported model."
+        )
+    try:
+        return read_toml(folder / "run.toml", RunConfig)
+    except ConfigError as error:
+        reason = str(error).replace(str(folder), folder.name)
+        raise ModelError(f"This model cannot be read. {reason}") from error
+
+
+def _without_paths(config: RunConfig) -> RunConfig:
+    """Return a recipe in which the encoder's weights are named, not located."""
+    encoder = config.inputs.encoder
+    if encoder.weights is None:
+        return config
+    encoder = replace(encoder, weights=Path(encoder.weights.name))
+    return replace(config, inputs=replace(config.inputs, encoder=encoder))

@@ -35,5 +35,17 @@ def augmented(
         )
         gain, level = rng.normal((1, 0), config.intensity)
         moved[place] = moved[place] * gain + level
+        moved[place] += _ramp(volume.shape, rng.normal(0, config.bias, 3))
         moved[place] += rng.normal(0, config.noise, volume.shape)
     return moved
+
+
+def _ramp(
+    shape: tuple[int, ...], slopes: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "D H W"]:
+    """Return a plane of zero mean: what a coil's uneven sensitivity leaves behind."""
+    z, y, x = (
+        slope * np.linspace(-0.5, 0.5, size)
+        for slope, size in zip(slopes, shape, strict=True)
+    )
+    return z[:, None, None] + y[:, None] + x

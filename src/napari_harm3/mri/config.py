@@ -56,5 +56,8 @@ class AugmentConfig:
     intensity: Annotated[float, Field(ge=0, le=1)] = 0.10
     """Spread of gain and offset, drawn for each volume."""
 
+    bias: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """Spread of a slope from edge to edge along each axis, drawn for each volume."""
+
     noise: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Spread of the noise, in z-scores."""

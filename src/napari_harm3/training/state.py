@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -17,6 +18,16 @@ from napari_harm3.errors import TrainingError
 
 Weights = dict[str, Tensor]
 STATES_KEPT = 2
+UNREADABLE = (
+    OSError,
+    SafetensorError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    UnpicklingError,
+    EOFError,
+)
+"""What reading a damaged state raises."""
 
 
 @dataclass
@@ -93,7 +104,7 @@ def load_state(folder: Path, device: str) -> State | None:
                 state / "optimizer.pt", map_location=device, weights_only=True
             ),
         )
-    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise TrainingError(
             f"{folder.name}/{state.name} cannot be read: remove that folder and resume "
             "from the state before."

@@ -118,18 +118,22 @@ class CrossAttention(nn.Module):
 class PredictionHead(nn.Module):
     """The CNN and the MLP that end section 2.3, over the fused tokens."""
 
-    def __init__(self, *, width: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, *, width: int, hidden: int, dropout: float, norm: str = "batch"
+    ) -> None:
         super().__init__()
         # Fused tokens share most of their content; batch norm brings out what differs
         # from case to case.
-        self.cnn = nn.Sequential(
-            nn.Conv1d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm1d(width),
-            nn.ReLU(),
-            nn.Conv1d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm1d(width),
-            nn.ReLU(),
-        )
+        layers: list[nn.Module] = []
+        for _ in range(2):
+            layers += [
+                nn.Conv1d(width, width, 3, padding=1, bias=False),
+                nn.BatchNorm1d(width)
+                if norm == "batch"
+                else nn.GroupNorm(math.gcd(8, width), width),
+                nn.ReLU(),
+            ]
+        self.cnn = nn.Sequential(*layers)
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden),
             nn.GELU(),

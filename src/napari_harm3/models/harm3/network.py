@@ -105,7 +105,10 @@ class Harm3(nn.Module):
                 width=width, heads=config.cross_heads, residual=config.residual_query
             )
         self.head = PredictionHead(
-            width=width, hidden=config.head_width, dropout=config.dropout
+            width=width,
+            hidden=config.head_width,
+            dropout=config.dropout,
+            norm=config.norm,
         )
 
     def forward(self, batch: CaseBatch) -> Prediction:

@@ -1,0 +1,86 @@
+"""Augmentation moves a case's volumes alike, and each keeps its own intensity."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from napari_harm3.mri.augment import augmented
+from napari_harm3.mri.config import AugmentConfig
+
+STILL = AugmentConfig(
+    flip=False, degrees=0.0, shift=0.0, scale=0.0, intensity=0.0, bias=0.0, noise=0.0
+)
+
+
+def blob(shape=(8, 24, 24)) -> np.ndarray:
+    """The same bright block in all four volumes, away from the middle."""
+    array = np.zeros((2, 2, *shape), dtype=np.float32)
+    array[..., 2:5, 4:9, 5:9] = 1
+    return array
+
+
+def centre_of(volume: np.ndarray) -> np.ndarray:
+    weight = np.clip(volume, 0, None)
+    grid = np.indices(volume.shape).reshape(3, -1)
+    return (grid * weight.ravel()).sum(axis=1) / weight.sum()
+
+
+def test_nothing_asked_changes_nothing():
+    array = blob()
+
+    np.testing.assert_allclose(
+        augmented(array, STILL, np.random.default_rng(0)), array, atol=1e-6
+    )
+
+
+def test_the_four_volumes_are_moved_alike():
+    config = AugmentConfig(intensity=0.0, bias=0.0, noise=0.0, degrees=20.0, shift=3.0)
+
+    moved = augmented(blob(), config, np.random.default_rng(1)).reshape(4, 8, 24, 24)
+
+    for volume in moved[1:]:
+        np.testing.assert_allclose(volume, moved[0], atol=1e-6)
+    assert np.linalg.norm(centre_of(moved[0]) - centre_of(blob()[0, 0])) > 0.5
+
+
+def test_a_flip_mirrors_left_and_right_in_half_of_the_draws():
+    array, config = blob(), replace(STILL, flip=True)
+
+    flipped = [
+        np.allclose(
+            augmented(array, config, np.random.default_rng(seed)), array[..., ::-1]
+        )
+        for seed in range(60)
+    ]
+
+    assert 18 <= sum(flipped) <= 42
+
+
+def test_each_volume_has_an_intensity_of_its_own():
+    config = replace(STILL, intensity=0.2, bias=0.2, noise=0.1)
+
+    moved = augmented(blob(), config, np.random.default_rng(0)).reshape(4, -1)
+
+    assert len({round(float(volume.mean()), 5) for volume in moved}) == 4
+
+
+def test_a_bias_field_is_a_ramp_over_the_volume():
+    array = np.ones((1, 1, 8, 24, 24), dtype=np.float32)
+    config = replace(STILL, bias=0.3)
+
+    ramp = augmented(array, config, np.random.default_rng(0))[0, 0]
+
+    assert np.ptp(ramp) > 0.05
+    for axis in range(3):
+        np.testing.assert_allclose(np.diff(ramp, n=2, axis=axis), 0, atol=1e-5)
+    np.testing.assert_allclose(ramp.mean(), 1, atol=1e-5)
+
+
+def test_an_absent_volume_stays_empty():
+    array = blob()
+    array[1, 0] = 0
+
+    moved = augmented(array, AugmentConfig(), np.random.default_rng(0))
+
+    assert not moved[1, 0].any()
+    assert moved[1, 1].any()
