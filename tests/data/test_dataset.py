@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from model_cases import TINY_PATCH_WIDTH, TINY_VOLUME
-from training_cases import made_up_item, prepared_on_disk, write_bag
 
+from model_cases import TINY_PATCH_WIDTH, TINY_VOLUME
 from napari_harm3.data.collate import collate
 from napari_harm3.data.dataset import Variation, load_item
 from napari_harm3.mri.config import AugmentConfig
+from training_cases import made_up_item, prepared_on_disk, write_bag
 
 
 def variation(**fields) -> Variation:
