@@ -1,5 +1,6 @@
 """Made-up cases for the tests of training: arrays and files of a few kilobytes."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,11 @@ def made_up_item(number: int, *, shift: float = 2.0) -> CaseItem:
     )
 
 
+def content_of(text: str) -> str:
+    """What stands for a file's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def write_bag(path: Path, features: np.ndarray, **attributes: object) -> None:
     """Write a bag of features as the pipeline's own."""
     said = dict.fromkeys(IDENTITY, "made up") | {
@@ -85,7 +91,7 @@ def prepared_on_disk(folder: Path, number: int, **fields: object) -> PreparedCas
     case = replace(item.case, **fields)
     volumes, bag = folder / f"{case.case_id}.npy", folder / f"{case.case_id}.h5"
     np.save(volumes, item.mri)
-    sources = {role: f"{role} of {case.case_id}" for role in ROLES}
+    sources = {role: content_of(f"{case.case_id} {role}") for role in ROLES}
     about = {
         "affine": np.eye(4).tolist(),
         "available": [[True, True], [True, True]],
@@ -98,7 +104,7 @@ def prepared_on_disk(folder: Path, number: int, **fields: object) -> PreparedCas
         case=case,
         mri=volumes,
         bags=(bag,),
-        sources=sources | {"wsi": f"slide of {case.case_id}"},
+        sources=sources | {"wsi": content_of(f"{case.case_id} slide")},
     )
 
 
