@@ -305,6 +305,22 @@ def test_an_exported_model_names_nobody_and_predicts_the_same(
     assert (code, said["error"]["type"]) == (1, "ModelError")
 
 
+def test_a_refitted_model_is_one_network_of_every_case(harm3, run, cohort, tmp_path):
+    code, said, _ = harm3("export", run, "--out", tmp_path / "one", "--refit")
+    assert code == 0
+    model = Path(said["model"])
+    assert [path.name for path in model.glob("fold-*")] == ["fold-0"]
+    assert "fitted once more, on every case" in (model / "MODEL_CARD.md").read_text()
+    _, said, _ = harm3("predict", model, cohort)
+    assert {row["seen"] for row in said["predictions"] if row["seen"]} == {
+        "in-training"
+    }
+
+    code, said, _ = harm3("export", model, "--out", tmp_path / "two", "--refit")
+    assert (code, said["error"]["type"]) == (1, "ModelError")
+    assert "only a run folder" in said["error"]["message"]
+
+
 def test_the_report_stands_alone(harm3, run, tmp_path):
     code, said, _ = harm3("report", run, "--out", tmp_path / "r.html")
     page = Path(said["report"]).read_text()

@@ -21,9 +21,25 @@ class Export(Output):
     out: Path
     """The model folder to write."""
 
+    refit: bool = False
+    """Give one network fitted on every case, instead of one per fold."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; for --refit."""
+
+    allow_external: bool = False
+    """Accept paths that leave the cohort table's folder; for --refit."""
+
     def run(self) -> int:
         """Export the run."""
-        return show(export(self.model, out=self.out), json=self.json, summary=_summary)
+        job = export(
+            self.model,
+            out=self.out,
+            refit=self.refit,
+            device=self.device,
+            allow_external=self.allow_external,
+        )
+        return show(job, json=self.json, summary=_summary)
 
 
 def _summary(result: Result) -> str:

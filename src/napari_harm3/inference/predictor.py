@@ -233,6 +233,18 @@ def mean_logit(logits: Sequence[Float[Tensor, "B"]]) -> Float[Tensor, "B"]:
     return torch.stack(list(logits)).mean(dim=0)
 
 
+def check_empty(out: Path) -> None:
+    """Refuse to write a model over something else.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds anything.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ModelError(f"{out.name} is not empty: choose another folder.")
+
+
 def export_model(run: Path, out: Path) -> None:
     """Write one model folder to give away: networks and recipe.
 
@@ -244,8 +256,7 @@ def export_model(run: Path, out: Path) -> None:
         If the run has no finished fold, or the folder is not empty.
     """
     model = Predictor.load(run, "cpu")
-    if out.exists() and any(out.iterdir()):
-        raise ModelError(f"{out.name} is not empty: choose another folder.")
+    check_empty(out)
     config = _without_paths(model.config)
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,18 +1,23 @@
 """What a user can ask about training: fit, measure, give away."""
 
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.table import Cohort, read_cohort
+from napari_harm3.config import read_toml
 from napari_harm3.errors import ModelError, TrainingError
 from napari_harm3.jobs.cohort import prepare_cohort, work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.prediction import predict
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from napari_harm3.data.prepare import PreparedCase
 
 
 def train(
@@ -31,11 +36,12 @@ def train(
     Creating ``RUN/stop`` stops it between two steps; resumed, it goes on there.
     """
     from napari_harm3.training.cross_validation import cross_validate, trainable
-    from napari_harm3.training.run import open_run
+    from napari_harm3.training.run import open_run, remember_cohort
 
     table = read_cohort(cohort, allow_external=allow_external)
     device = resolve_device(device)
     open_run(run, config, resume=resume)
+    remember_cohort(run, cohort, work)
     prepared = yield from _prepared(table, config, work, device, jobs, allow_external)
     cases, _ = trainable(table)
     folds = config.folds * config.repeats
@@ -83,7 +89,7 @@ def _prepared(
     device: str,
     workers: int,
     allow_external: bool,
-) -> Any:
+) -> Generator[Progress, None, "dict[str, PreparedCase]"]:
     """Prepare the trainable cases, and return them by name."""
     from napari_harm3.data.prepare import prepared_case
     from napari_harm3.training.cross_validation import trainable
@@ -174,9 +180,44 @@ def _external(model: Path, table: Cohort, rows: list[dict[str, Any]]) -> dict[st
     return cross_validated([scores]) | {"left_out": left_out}
 
 
-def export(run: Path, *, out: Path) -> Job:
-    """Gather a run's networks in one folder to give away."""
-    from napari_harm3.inference.predictor import export_model
+def export(
+    run: Path,
+    *,
+    out: Path,
+    refit: bool = False,
+    device: str = "auto",
+    allow_external: bool = False,
+) -> Job:
+    """Gather a run's networks in one folder to give away.
 
-    export_model(run, out)
+    With ``refit`` it holds one network, fitted on every case of the run's cohort,
+    instead of one per fold.
+    """
+    from napari_harm3.inference.predictor import check_empty, export_model
+
+    check_empty(out)
+    model = run
+    if refit:
+        model = yield from _refitted(run, device, allow_external)
+    export_model(model, out)
     yield finished("export", {"model": str(out.resolve())})
+
+
+def _refitted(
+    run: Path, device: str, allow_external: bool
+) -> Generator[Progress, None, Path]:
+    """Fit one network on every case of a run; return its folder."""
+    from napari_harm3.training.cross_validation import refit, trainable
+    from napari_harm3.training.run import REFIT, open_refit, remembered_cohort
+
+    cohort, work = remembered_cohort(run)
+    open_refit(run)
+    config = read_toml(run / "run.toml", RunConfig)
+    table = read_cohort(cohort, allow_external=allow_external)
+    device = resolve_device(device)
+    prepared = yield from _prepared(table, config, work, device, 1, allow_external)
+    fitted = [prepared[case.case_id] for case in trainable(table)[0]]
+    done: dict[int, float] = {}
+    for event in refit(table, fitted, config, run, device=device):
+        yield _told(event, config, 1, done)
+    return run / REFIT

@@ -19,8 +19,10 @@ from napari_harm3.errors import FeatureError, Harm3Error, Stopped, TrainingError
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.fold import FoldTask, run_fold
 from napari_harm3.training.run import (
+    REFIT,
     STOP,
     append_event,
+    check_cases,
     write_card,
     write_folds,
     write_results,
@@ -91,6 +93,48 @@ def cross_validate(
     except GeneratorExit:  # whoever asked for events has gone
         _noted(run, {"kind": "stopped", "text": "Training stopped."})
         raise
+
+
+def refit(
+    cohort: Cohort,
+    prepared: Sequence[PreparedCase],
+    config: RunConfig,
+    run: Path,
+    *,
+    device: str,
+) -> Iterator[Event]:
+    """Fit one network on every case of a run, in ``RUN/refit``; yield events.
+
+    Nothing is held out, so nothing measures it: the run's figures are those of its
+    cross-validation. Begun, it goes on from its last state.
+
+    Parameters
+    ----------
+    cohort, prepared
+        As `cross_validate` takes them.
+    config, run
+        Of a run that `open_refit` has opened.
+    device
+        ``cpu`` or ``cuda:N``.
+
+    Raises
+    ------
+    TrainingError
+        If it was begun with other cases.
+    Stopped
+        If ``RUN/stop`` appeared.
+    """
+    check_cases(run, [one.case.case_id for one in prepared])
+    task = FoldTask(
+        fold=0,
+        config=config,
+        run=run / REFIT,
+        fitted=tuple(prepared),
+        held_out=(),
+        origin=_origin(cohort, prepared, config),
+        device=device,
+    )
+    yield from run_fold(task, stopped=(run / STOP).exists)
 
 
 def _validated(

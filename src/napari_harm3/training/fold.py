@@ -28,6 +28,9 @@ from napari_harm3.training.metrics import auc, figures
 from napari_harm3.training.run import environment
 from napari_harm3.training.seeding import reproducible, seed_of
 
+SAID = ("auc", "auc_without_wsi", "auc_without_mri")
+"""What the log says of the held-out cases; nothing is chosen by it."""
+
 SLIDE_ONLY_GAP = 0.02
 """A gain of the MRI smaller than this is worth a warning."""
 
@@ -41,6 +44,8 @@ class FoldTask:
     run: Path
     fitted: tuple[PreparedCase, ...]
     held_out: tuple[PreparedCase, ...]
+    """None in a fit on every case."""
+
     origin: Mapping[str, Any]
     """``trained_on``, ``made_up``, ``features`` and ``patch_width`` of the run."""
 
@@ -149,16 +154,8 @@ def _finish(
         labels = np.array([item.case.pcr for item in inner])
         temperature = fitted_temperature(labels, logits)
         threshold = youden_threshold(labels, _sigmoid(logits / temperature))
-    logits = engine.logits(held_out) / temperature
-    labels = np.array([item.case.pcr for item in held_out])
-    # For the log alone: nothing is chosen by what the held-out cases say.
-    said = {
-        "auc": auc(labels, logits),
-        "auc_without_wsi": auc(labels, engine.logits(held_out, without="wsi")),
-        "auc_without_mri": auc(labels, engine.logits(held_out, without="mri")),
-    }
+    said = _held_out(engine, held_out, temperature) if held_out else {}
     _write_log(task.folder / "log.csv", engine.progress.history)
-    scores = _sigmoid(logits)
     about = {
         "fold": task.fold,
         "config": to_plain(task.config),
@@ -170,16 +167,11 @@ def _finish(
         "inner_note": noted["why"],
         "threshold": threshold,
         "temperature": temperature,
-        **said,
-        "metrics": figures(labels, scores),
         "epochs": engine.progress.epoch,
         "best_epoch": engine.progress.best_epoch,
         "cpu_seconds": round(noted["seconds"], 1),
         "versions": environment(),
-        "predictions": [
-            {"case_id": item.case.case_id, "pcr": item.case.pcr, "probability": score}
-            for item, score in zip(held_out, scores.tolist(), strict=True)
-        ],
+        **said,
     }
     save_checkpoint(task.folder, engine.final_weights(), about)
     for text in _warnings(said, engine.progress.history):
@@ -191,16 +183,35 @@ def _finish(
     yield {
         "kind": "fold",
         "fold": task.fold,
-        **said,
+        **{name: said[name] for name in SAID if name in said},
         "text": f"fold {task.fold} finished",
     }
 
 
+def _held_out(
+    engine: Engine, cases: Sequence[CaseItem], temperature: float
+) -> dict[str, Any]:
+    """Return what a fold says of the cases it held out."""
+    logits = engine.logits(cases) / temperature
+    labels = np.array([item.case.pcr for item in cases])
+    scores = _sigmoid(logits)
+    return {
+        "auc": auc(labels, logits),
+        "auc_without_wsi": auc(labels, engine.logits(cases, without="wsi")),
+        "auc_without_mri": auc(labels, engine.logits(cases, without="mri")),
+        "metrics": figures(labels, scores),
+        "predictions": [
+            {"case_id": item.case.case_id, "pcr": item.case.pcr, "probability": score}
+            for item, score in zip(cases, scores.tolist(), strict=True)
+        ],
+    }
+
+
 def _warnings(
-    said: Mapping[str, float | None], history: Sequence[Mapping[str, Any]]
+    said: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     """Yield what is wrong with a fold that was trained to its end."""
-    full, slide_only = said["auc"], said["auc_without_mri"]
+    full, slide_only = said.get("auc"), said.get("auc_without_mri")
     if full is not None and slide_only is not None:
         gain = full - slide_only
         if gain < SLIDE_ONLY_GAP:

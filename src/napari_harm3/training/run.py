@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,12 @@ from napari_harm3.training.metrics import FoldScores, cross_validated
 
 PACKAGES = ("napari-harm3", "torch", "timm", "numpy", "accelerate", "scikit-learn")
 STOP = "stop"
+SOURCE = "source.json"
+REFIT = "refit"
+REFIT_NOTE = """\
+* This network was fitted once more, on every case; the figures above are those of
+  the cross-validation, since no case is left to measure it on.
+"""
 
 
 def open_run(run: Path, config: RunConfig, *, resume: bool) -> None:
@@ -60,6 +67,78 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def remember_cohort(run: Path, cohort: Path, work: Path | None) -> None:
+    """Note where a run's cases lie, seen from the run folder."""
+    here = run.resolve()
+    write_json(
+        run / SOURCE,
+        {
+            "cohort": os.path.relpath(cohort.resolve(), here),
+            "work": None if work is None else os.path.relpath(work.resolve(), here),
+        },
+    )
+
+
+def remembered_cohort(run: Path) -> tuple[Path, Path | None]:
+    """Return the cohort table of a run, and its folder of things made once.
+
+    Raises
+    ------
+    ModelError
+        If the folder is no run, or its cohort is no longer where it was.
+    """
+    try:
+        source = json.loads((run / SOURCE).read_text(encoding="utf-8"))
+        cohort, work = run / source["cohort"], source["work"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{run.name} does not say which cohort it was trained on ({SOURCE}): only "
+            "a run folder can be fitted again, not an exported model."
+        ) from error
+    if not cohort.exists():
+        raise ModelError(
+            f"The cohort of {run.name}, {source['cohort']} seen from there, is gone: "
+            "put it back, or export without --refit."
+        )
+    return cohort.resolve(), None if work is None else (run / work).resolve()
+
+
+def open_refit(run: Path) -> None:
+    """Make the folder of the network that is fitted on every case of a run.
+
+    Raises
+    ------
+    ModelError
+        If the run was not trained to its end.
+    """
+    if not (run / "MODEL_CARD.md").exists():
+        raise ModelError(f"{run.name} was not trained to its end: resume it first.")
+    (run / STOP).unlink(missing_ok=True)
+    folder = run / REFIT
+    folder.mkdir(exist_ok=True)
+    for name in ("run.toml", "environment.json"):
+        write_text(folder / name, (run / name).read_text(encoding="utf-8"))
+    card = (run / "MODEL_CARD.md").read_text(encoding="utf-8")
+    write_text(folder / "MODEL_CARD.md", card + REFIT_NOTE)
+
+
+def check_cases(run: Path, case_ids: Sequence[str]) -> None:
+    """Refuse to go on with other cases than a run was trained on.
+
+    Raises
+    ------
+    TrainingError
+        Naming one.
+    """
+    with (run / "folds.csv").open(newline="", encoding="utf-8") as stream:
+        known = {row["case_id"] for row in csv.DictReader(stream)}
+    if other := sorted(known ^ set(case_ids)):
+        raise TrainingError(
+            f"{run.name} was trained on other cases than the cohort has now, first "
+            f"{other[0]}: train it again."
+        )
 
 
 def write_folds(run: Path, folds: Sequence[tuple[str, int]]) -> None:
