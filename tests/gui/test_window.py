@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_harm3.cohort.case import ROLES, TITLES
 from napari_harm3.plugin.workspace import open_workspace
@@ -205,6 +206,26 @@ def test_a_cohort_that_is_not_in_order_changes_nothing(qtbot, hung, tmp_path):
 
     assert hung.session.case.case_id == "HN-0002"
     assert "'7' is not 0, 1 or blank" in notification_manager.records[-1].message
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_files_outside_the_folder_are_opened_when_agreed(
+    qtbot, workspace, prepared_cohort, tmp_path, agreed
+):
+    table = tmp_path / "cohort.csv"
+    table.write_text(f"case_id,wsi\nA,{prepared_cohort.parent}/HN-0001/biopsy.tif\n")
+    chosen = "Yes" if agreed else "No"
+
+    def answer():
+        box = QApplication.activeModalWidget()
+        assert "1 files that lie outside" in box.text()
+        box.button(getattr(QMessageBox.StandardButton, chosen)).click()
+
+    QTimer.singleShot(500, answer)
+    workspace.cases.open_cohort(table)
+
+    assert (workspace.session.cohort is not None) == agreed
+    assert workspace.session.allow_external == agreed
 
 
 def test_volumes_slides_and_cohorts_open_from_the_menu(qtbot, viewer, prepared_cohort):

@@ -28,6 +28,12 @@ class View:
     screenshot: Path | None = None
     """Save a picture of the whole window, and close it."""
 
+    work: Path | None = None
+    """Folder for everything made once; .harm3 beside the cohort table if not given."""
+
+    allow_external: bool = False
+    """Accept paths that leave the cohort table's folder."""
+
     def run(self) -> int:
         """Start the viewer in a process of its own, where torch never loads."""
         return subprocess.run(self.arguments(), check=False).returncode
@@ -39,6 +45,7 @@ class View:
             "--model": self.model,
             "--explanation": self.explanation,
             "--screenshot": self.screenshot,
+            "--work": self.work,
         }
         options = [
             word
@@ -46,5 +53,7 @@ class View:
             if value is not None
             for word in (name, str(value))
         ]
+        if self.allow_external:
+            options.append("--allow-external")
         viewer = [sys.executable, "-m", "napari_harm3.plugin.view"]
         return [*viewer, str(self.cohort), *options]

@@ -122,6 +122,23 @@ def scan_cohort(
     return cohort, sorted(reader.faults, key=lambda f: (f.row or 0, f.column or ""))
 
 
+def external_files(path: Path) -> list[Path]:
+    """Return the files that a table names outside its own folder, links resolved.
+
+    Raises
+    ------
+    CohortError
+        If the file is no such table at all.
+    """
+    cohort, _ = scan_cohort(path, allow_external=True)
+    return [
+        file
+        for case in cohort.cases
+        for file in (*case.volumes.values(), *case.masks.values(), *case.slides)
+        if not _inside(file, cohort.folder)
+    ]
+
+
 def missing_files(cohort: Cohort) -> list[Fault]:
     """Return a fault for every file that the table names and that is not there."""
     faults = []
@@ -286,8 +303,7 @@ class _RowReader:
             self.fault(number, column, "A path cannot hold a NUL character.")
             return self.folder
         path = self.folder / cell
-        inside = path.resolve().is_relative_to(self.folder.resolve())
-        if not (inside or self.allow_external):
+        if not (self.allow_external or _inside(path, self.folder)):
             self.fault(
                 number,
                 column,
@@ -369,3 +385,7 @@ class _RowReader:
 
     def _warn(self, number: int, column: str, message: str) -> None:
         self.warnings.append(Fault(number, column, message))
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

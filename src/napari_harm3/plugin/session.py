@@ -32,10 +32,14 @@ class Session(QObject):
         super().__init__()
         self.viewer = viewer
         self.cohort: Cohort | None = None
+        self.allow_external = False
+        """Whether the cohort's files may lie outside its folder."""
+
         self.case: Case | None = None
         self.model: Path | None = None
         self.explanation: dict[str, Any] | None = None
         self.hanging = Hanging(viewer)
+        self._work: Path | None = None
         self._client: Client | None = None
         self._slide: SlideView | None = None
 
@@ -48,9 +52,14 @@ class Session(QObject):
 
     @property
     def work(self) -> Path:
-        """Where things made once are kept: beside the cohort table."""
+        """Where things made once are kept: beside the cohort table, if not given."""
         folder = Path.cwd() if self.cohort is None else self.cohort.folder
-        return folder / WORK
+        return self._work or folder / WORK
+
+    @property
+    def access(self) -> dict[str, Any]:
+        """What every job that reads the cohort is told."""
+        return {"work": str(self.work), "allow_external": self.allow_external}
 
     @property
     def client(self) -> Client:
@@ -59,17 +68,30 @@ class Session(QObject):
             self._client = Client(self.work, self)
         return self._client
 
-    def open_cohort(self, path: Path) -> None:
+    def open_cohort(
+        self, path: Path, *, work: Path | None = None, allow_external: bool = False
+    ) -> None:
         """Read a cohort table.
+
+        Parameters
+        ----------
+        path
+            The table.
+        work
+            Folder for everything made once; ``.harm3`` beside the table if not given.
+        allow_external
+            Accept files outside the table's folder.
 
         Raises
         ------
         CohortError
             If the table is not in order; the cohort at hand stays.
         """
-        cohort = read_cohort(path)
+        cohort = read_cohort(path, allow_external=allow_external)
         self.close()
         self.cohort, self.case, self.explanation = cohort, None, None
+        self.allow_external = allow_external
+        self._work = None if work is None else work.resolve()
         self.cohort_changed.emit(cohort)
 
     def open_case(self, case_id: str) -> None:

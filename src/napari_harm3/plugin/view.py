@@ -26,7 +26,11 @@ def main() -> int:
     workspace = open_workspace(viewer)
     session = workspace.session
     try:
-        session.open_cohort(arguments.cohort)
+        session.open_cohort(
+            arguments.cohort,
+            work=arguments.work,
+            allow_external=arguments.allow_external,
+        )
         if session.cohort is not None and session.cohort.cases:
             chosen = arguments.case or session.cohort.cases[0].case_id
             session.cohort.case(chosen)
@@ -73,8 +77,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cohort", type=Path)
     parser.add_argument("--case")
-    for name in ("--model", "--explanation", "--screenshot"):
+    for name in ("--model", "--explanation", "--screenshot", "--work"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--allow-external", action="store_true")
     return parser.parse_args()
 
 

@@ -5,10 +5,17 @@ from pathlib import Path
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_harm3.cohort.case import ROLES, TITLES, Case
-from napari_harm3.cohort.table import Cohort
+from napari_harm3.cohort.table import Cohort, external_files
 from napari_harm3.errors import Harm3Error
 from napari_harm3.plugin.layers import DrawnVolume, draw_case
 from napari_harm3.plugin.session import Session
@@ -68,9 +75,22 @@ class CasesWidget(QWidget):
     def open_cohort(self, path: Path) -> None:
         """Read a table; one that is not in order is told, and changes nothing."""
         try:
-            self.session.open_cohort(path)
+            self.session.open_cohort(path, allow_external=self._accepted(path))
         except Harm3Error as error:
             show_error(str(error))
+
+    def _accepted(self, path: Path) -> bool:
+        """Ask whether files outside the table's folder may be opened, if there are."""
+        outside = external_files(path)
+        if not outside:
+            return False
+        answer = QMessageBox.question(
+            self,
+            "Files outside the cohort's folder",
+            f"{path.name} names {len(outside)} files that lie outside its folder, "
+            f"first {outside[0].name}. Open them?",
+        )
+        return answer == QMessageBox.StandardButton.Yes
 
     def step(self, by: int) -> None:
         """Open the case before or after the one that hangs."""

@@ -103,6 +103,7 @@ class ExplainWidget(QWidget):
                 "cohort": str(cohort.path),
                 "case": case.case_id,
                 "out": str(out),
+                **self.session.access,
             },
             Listener(
                 then=lambda result: self._computed(case, out, result),

@@ -109,6 +109,7 @@ class TrainWidget(QWidget):
         cohort, run = self.session.cohort, self.run_path.path
         options = {
             "--out": run,
+            "--work": self.session.work,
             "--method": self.method.currentText(),
             "--size": self.size_box.currentText(),
             "--device": self.device.currentText(),
@@ -119,7 +120,11 @@ class TrainWidget(QWidget):
         words = [str(word) for pair in options.items() for word in pair]
         table = "" if cohort is None else str(cohort.path)
         main = ["-m", "napari_harm3.cli.main", "train", table, *words, "--json"]
-        return [*main, "--resume"] if resume else main
+        switches = {
+            "--resume": resume,
+            "--allow-external": self.session.allow_external,
+        }
+        return [*main, *(name for name, on in switches.items() if on)]
 
     def stop(self) -> None:
         """Ask the run to stop after its step; it can be resumed."""
