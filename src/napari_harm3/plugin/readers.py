@@ -13,6 +13,7 @@ from napari_harm3.mri.display import display_grid
 from napari_harm3.mri.volume import read_volume
 from napari_harm3.plugin.layers import AXES, UNITS
 from napari_harm3.plugin.session import Session
+from napari_harm3.wsi.pyramid import pyramid
 from napari_harm3.wsi.slide import open_slide
 
 Layers = list[tuple[Any, ...]]
@@ -93,7 +94,7 @@ def _volume(path: Path) -> Layers:
 def _slide(path: Path) -> Layers:
     slide = open_slide(path)
     mpp_x, mpp_y = slide.mpp or (1.0, 1.0)
-    levels = slide.pyramid()
+    levels = pyramid(slide)
     about = {
         "name": path.stem,
         "rgb": True,

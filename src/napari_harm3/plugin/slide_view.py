@@ -12,6 +12,7 @@ from napari.components import ViewerModel
 from napari.qt import QtViewer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_harm3.wsi.pyramid import pyramid
 from napari_harm3.wsi.slide import Slide, open_slide
 
 TISSUE, PATCHES, ATTENTION = "tissue", "patches", "attention"
@@ -43,7 +44,7 @@ class SlideView(QWidget):
         self.slide = slide
         mpp_x, mpp_y = slide.mpp or (1.0, 1.0)
         unit = "um" if slide.mpp else "pixel"
-        levels = slide.pyramid()
+        levels = pyramid(slide)
         self.model.add_image(
             levels if len(levels) > 1 else levels[0][:, :],
             multiscale=len(levels) > 1,

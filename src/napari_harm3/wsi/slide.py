@@ -1,20 +1,36 @@
-"""Whole-slide images through OpenSlide: light enough for the viewer's process."""
+"""Whole-slide images, light enough for the viewer's process.
+
+OpenSlide opens every vendor's format and says what the file says of itself. Where a
+file is plain RGB tiles, they are decoded without it, several times faster.
+"""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import openslide
 from jaxtyping import UInt8
 
 from napari_harm3.errors import SlideError
+from napari_harm3.wsi.tiff import REDUCTIONS, TiledTiff
 
 WHITE = (255, 255, 255)
-PLAUSIBLE_MPP = (0.01, 100.0)
+PLAUSIBLE_MPP = (0.05, 20.0)
+"""No scanner makes finer or coarser slides; a value beyond is not believed."""
+
+USUAL_MPP = (0.1, 2.0)
+POWER_MPP = 10.0
+"""Objective power times microns per pixel; scanners differ by less than two."""
+
 PROBE_BYTES = 1 << 22
 """A file up to sixteen times this is fingerprinted whole, a larger one by probes."""
+
+PROBE_TILES = (0.5, 0.3, 0.7)
+"""Places of the tiles of level 0 that are decoded both ways at opening."""
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 Pair = tuple[float, float]
 
@@ -25,21 +41,45 @@ class Slide:
     Parameters
     ----------
     path
-        File in any format that OpenSlide reads.
+        A file that OpenSlide reads, a tiled RGB TIFF (OME too), or a folder of one
+        DICOM slide.
     source_mpp
         Microns per pixel at level 0, where the file does not say it.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be opened, saying what it is instead and what to do.
     """
 
     def __init__(self, path: Path, *, source_mpp: float | None = None) -> None:
         self.path, self.name = path, path.name
-        self._handle = self._open()
-        self.width, self.height = self._handle.dimensions
+        self._file = _file_of(path)
+        self._stamp = _stamp(self._file)
+        self._handle, why = _with_openslide(self._file)
+        self._tiff, self.reader_note = _with_tiff(self._file, self._handle, why)
+        self._properties: Mapping[str, str] = (
+            {} if self._handle is None else dict(self._handle.properties)
+        )
         self.level_dimensions: tuple[tuple[int, int], ...] = (
             self._handle.level_dimensions
+            if self._handle is not None
+            else tuple((one.width, one.height) for one in self._fast.levels)
         )
-        self.level_downsamples: tuple[float, ...] = self._handle.level_downsamples
-        self.mpp, self.mpp_source = _resolution(self._handle.properties, source_mpp)
-        self._background = _background(self._handle.properties)
+        self.width: int = self.level_dimensions[0][0]
+        self.height: int = self.level_dimensions[0][1]
+        self.level_downsamples: tuple[float, ...] = tuple(
+            (self.width / width + self.height / height) / 2
+            for width, height in self.level_dimensions
+        )
+        own = None if self._handle is not None else self._fast.mpp
+        self.mpp, self.mpp_source, self.mpp_note = _resolution(
+            self._properties, own, source_mpp
+        )
+        if self._handle is not None and self._tiff is not None:
+            self._handle.close()
+            self._handle = None
+        self._background = _background(self._properties)
 
     def __enter__(self) -> "Slide":
         return self
@@ -54,22 +94,35 @@ class Slide:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._handle.close()
+        if self._handle is not None:
+            self._handle.close()
+        if self._tiff is not None:
+            self._tiff.close()
+
+    @property
+    def reader(self) -> str:
+        """What decodes its tiles: ``tifffile`` or ``openslide``."""
+        return "openslide" if self._tiff is None else "tifffile"
+
+    @property
+    def tiff(self) -> TiledTiff | None:
+        """Its tiles, where they are decoded without OpenSlide."""
+        return self._tiff
 
     @property
     def bounds(self) -> tuple[int, int, int, int]:
         """The scanned part: x, y, width, height."""
         keys = ("x", "y", "width", "height")
-        found = [self._handle.properties.get(f"openslide.bounds-{k}") for k in keys]
-        if all(value is not None and value.isdecimal() for value in found):
+        found = [self._properties.get(f"openslide.bounds-{k}", "") for k in keys]
+        if all(value.isdecimal() for value in found):
             x, y, width, height = (int(value) for value in found)
             return x, y, width, height
         return 0, 0, self.width, self.height
 
     @property
     def vendor(self) -> str:
-        """OpenSlide's name of the format."""
-        return str(self._handle.properties.get("openslide.vendor", "unknown"))
+        """OpenSlide's name of the format; ``tiff`` for what it does not open."""
+        return str(self._properties.get("openslide.vendor", "tiff"))
 
     def require_mpp(self) -> Pair:
         """Return microns per pixel along x and y.
@@ -80,9 +133,10 @@ class Slide:
             If neither the file nor the user says it; it is never assumed.
         """
         if self.mpp is None:
+            why = self.mpp_note or "does not state its resolution (microns per pixel)"
             raise SlideError(
-                f"{self.name} does not state its resolution (microns per pixel): give "
-                "it in the column 'mpp' of the cohort table, or as --source-mpp."
+                f"{self.name} {why}: give it in the column 'mpp' of the cohort table, "
+                "or as --source-mpp."
             )
         return self.mpp
 
@@ -105,35 +159,39 @@ class Slide:
         SlideError
             If the file is damaged there.
         """
-        try:
-            region = self._handle.read_region((x, y), level, (width, height))
-        except openslide.OpenSlideError as error:
-            # OpenSlide refuses everything after a fault: open the file anew.
-            self._handle.close()
-            self._handle = self._open()
-            raise SlideError(
-                f"{self.name} is damaged near x {x}, y {y}: copy it again."
-            ) from error
-        rgba = np.asarray(region)
-        alpha = rgba[..., 3:]
-        if alpha.min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
-        share = alpha.astype(np.float32) / 255
-        blended = rgba[..., :3] * share + self._background * (1 - share)
-        return np.asarray(np.rint(blended), dtype=np.uint8)
+        if self._tiff is None:
+            return self._composited(level, x, y, width, height)
+        down_x, down_y = self._down(level)
+        return self._tiff.read(
+            level, round(x / down_x), round(y / down_y), width, height
+        )
 
-    def thumbnail(self, um_per_pixel: float) -> tuple[UInt8[np.ndarray, "h w 3"], Pair]:
-        """Return the whole slide, and how many level-0 pixels one of its pixels spans.
+    def read_reduced(
+        self, level: int, reduction: int, x: int, y: int, width: int, height: int
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """Return a region of a level shrunk by a factor of `reductions`.
 
-        The picture is read from the coarsest level that is fine enough; it is not
-        yet scaled to the exact resolution.
+        Parameters
+        ----------
+        level, reduction
+            Where the pixels come from.
+        x, y, width, height
+            In pixels of the shrunk level.
+
+        Raises
+        ------
+        SlideError
+            If the file is damaged there.
         """
-        mpp_x, mpp_y = self.require_mpp()
-        wanted = um_per_pixel / max(mpp_x, mpp_y)
-        level = self.level_for(wanted)
-        width, height = self.level_dimensions[level]
-        picture = self.read(level, 0, 0, width, height)
-        return picture, (self.width / width, self.height / height)
+        if self._tiff is not None:
+            return self._tiff.read(level, x, y, width, height, reduction=reduction)
+        down_x, down_y = self._down(level)
+        return self.read(level, round(x * down_x), round(y * down_y), width, height)
+
+    def reductions(self, level: int) -> tuple[int, ...]:
+        """Return the factors by which a level can be shrunk while it is decoded."""
+        fast = self._tiff is not None and self._tiff.levels[level].jpeg
+        return REDUCTIONS if fast else (1,)
 
     def level_for(self, downsample: float) -> int:
         """Return the coarsest level that is at least as fine as a down-sampling."""
@@ -142,17 +200,13 @@ class Slide:
         ]
         return max(fine, key=lambda n: self.level_downsamples[n]) if fine else 0
 
-    def pyramid(self) -> list["SlideLevel"]:
-        """Return the levels as arrays that read on demand, for the viewer."""
-        return [SlideLevel(self, level) for level in range(len(self.level_dimensions))]
-
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the content; of a large file, of its size and sixteen probes."""
         digest = hashlib.sha256()
         try:
-            size = self.path.stat().st_size
-            with self.path.open("rb") as stream:
+            size = self._file.stat().st_size
+            with self._file.open("rb") as stream:
                 if size <= 16 * PROBE_BYTES:
                     digest.update(stream.read())
                 else:
@@ -164,60 +218,46 @@ class Slide:
             raise SlideError(f"{self.name} cannot be read.") from error
         return digest.hexdigest()
 
-    def _open(self) -> openslide.OpenSlide:
-        if not self.path.exists():
-            raise SlideError(f"{self.name} does not exist: correct the path.")
+    def require_unchanged(self) -> None:
+        """Refuse to go on with a file that was replaced while it was open.
+
+        Raises
+        ------
+        SlideError
+            If its size, time or place on the disk is another one.
+        """
+        if _stamp(self._file) != self._stamp:
+            raise SlideError(f"{self.name} was changed while it was read: run again.")
+
+    @property
+    def _fast(self) -> TiledTiff:
+        assert self._tiff is not None
+        return self._tiff
+
+    def _down(self, level: int) -> Pair:
+        width, height = self.level_dimensions[level]
+        return self.width / width, self.height / height
+
+    def _composited(
+        self, level: int, x: int, y: int, width: int, height: int
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        assert self._handle is not None
         try:
-            return openslide.OpenSlide(self.path)
+            region = self._handle.read_region((x, y), level, (width, height))
         except openslide.OpenSlideError as error:
+            # OpenSlide refuses everything after a fault: open the file anew.
+            self._handle.close()
+            self._handle, _ = _with_openslide(self._file)
             raise SlideError(
-                f"{self.name} cannot be opened as a slide: it is damaged, or of a "
-                "format that OpenSlide does not read."
+                f"{self.name} is damaged near x {x}, y {y}: copy it again."
             ) from error
-
-
-class SlideLevel:
-    """One pyramid level as an array of shape (rows, columns, 3)."""
-
-    dtype = np.dtype(np.uint8)
-    ndim = 3
-
-    def __init__(self, slide: Slide, level: int) -> None:
-        self._slide, self._level = slide, level
-        width, height = slide.level_dimensions[level]
-        self.shape = (height, width, 3)
-        self.size = height * width * 3
-
-    def __getitem__(self, key: Any) -> UInt8[np.ndarray, "..."]:
-        """Return a region by slices, reading only what it covers."""
-        parts = key if isinstance(key, tuple) else (key,)
-        rows, columns = (*parts, slice(None), slice(None))[:2]
-        top, bottom, row_step = _span(rows, self.shape[0])
-        left, right, column_step = _span(columns, self.shape[1])
-        down_x = self._slide.width / self.shape[1]
-        down_y = self._slide.height / self.shape[0]
-        region = self._slide.read(
-            self._level,
-            round(left * down_x),
-            round(top * down_y),
-            max(right - left, 1),
-            max(bottom - top, 1),
-        )
-        region = region[::row_step, ::column_step]
-        rest = parts[2:] if len(parts) > 2 else ()
-        squeezed = region[
-            0 if isinstance(rows, int | np.integer) else slice(None),
-            0 if isinstance(columns, int | np.integer) else slice(None),
-        ]
-        return squeezed[(..., *rest)] if rest else squeezed
-
-    def __array__(
-        self, dtype: Any = None, copy: bool | None = None
-    ) -> UInt8[np.ndarray, "h w 3"]:
-        """Return the whole level."""
-        del copy
-        whole = self[:, :]
-        return whole if dtype is None else whole.astype(dtype)
+        rgba = np.asarray(region)
+        alpha = rgba[..., 3:]
+        if alpha.size and alpha.min() == 255:
+            return np.ascontiguousarray(rgba[..., :3])
+        share = alpha.astype(np.float32) / 255
+        blended = rgba[..., :3] * share + self._background * (1 - share)
+        return np.asarray(np.rint(blended), dtype=np.uint8)
 
 
 def open_slide(path: Path, *, source_mpp: float | None = None) -> Slide:
@@ -231,29 +271,179 @@ def open_slide(path: Path, *, source_mpp: float | None = None) -> Slide:
     return Slide(path, source_mpp=source_mpp)
 
 
-def _span(part: Any, size: int) -> tuple[int, int, int]:
-    if isinstance(part, slice):
-        return part.indices(size)
-    index = int(part)
-    index += size if index < 0 else 0
-    return index, index + 1, 1
+def _file_of(path: Path) -> Path:
+    """Return the file to open; of a folder, the DICOM file that stands for it."""
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.is_file() and openslide.OpenSlide.detect_format(file) == "dicom":
+                return file
+        raise SlideError(
+            f"{path.name} is a folder without a DICOM slide: give the slide's file."
+        )
+    if not path.exists():
+        dangling = " is a link to a file that is gone" if path.is_symlink() else ""
+        raise SlideError(
+            f"{path.name}{dangling or ' does not exist'}: correct the path."
+        )
+    try:
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except PermissionError as error:
+        raise SlideError(f"{path.name} may not be read: change its rights.") from error
+    except OSError as error:
+        raise SlideError(f"{path.name} cannot be read: check the disk.") from error
+    if empty:
+        raise SlideError(f"{path.name} is empty (0 bytes): copy it again.")
+    return path
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _with_openslide(path: Path) -> tuple[openslide.OpenSlide | None, str]:
+    """Return OpenSlide's handle, or none and why."""
+    try:
+        return openslide.OpenSlide(path), ""
+    except openslide.OpenSlideUnsupportedFormatError:
+        return None, "is of a format that OpenSlide does not read"
+    except openslide.OpenSlideError as error:
+        cause = str(error)
+        return None, f"is damaged ({cause})" if "/" not in cause else "is damaged"
+
+
+def _with_tiff(
+    path: Path, handle: openslide.OpenSlide | None, why: str
+) -> tuple[TiledTiff | None, str]:
+    """Return the tiles where they can be trusted, and why it is so or not.
+
+    Raises
+    ------
+    SlideError
+        If neither OpenSlide nor we can open it.
+    """
+    if handle is None:
+        return _without_openslide(path, why), "OpenSlide does not read it"
+    try:
+        tiff = TiledTiff(path, sizes=handle.level_dimensions)
+    except SlideError as error:
+        if "8-bit RGB" in str(error):
+            handle.close()
+            raise
+        return None, "not plain tiles of RGB"
+    for level, index in _probes(tiff):
+        if not _alike(tiff, handle, level, index):
+            tiff.close()
+            return None, "its tiles decode differently outside OpenSlide"
+    tiff.cache.clear()
+    return tiff, "plain tiles, the same pixels as OpenSlide's"
+
+
+def _without_openslide(path: Path, why: str) -> TiledTiff:
+    with path.open("rb") as stream:
+        is_tiff = stream.read(4) in TIFF_MAGIC
+    if is_tiff:
+        return TiledTiff(path)
+    folder = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and not folder.is_dir():
+        raise SlideError(
+            f"{path.name} needs the folder {folder.name} beside it, where its pixels "
+            "are: copy both."
+        )
+    raise SlideError(f"{path.name} {why}: copy it again, or convert it to OME-TIFF.")
+
+
+def _probes(tiff: TiledTiff) -> list[tuple[int, int]]:
+    """Return some tiles: of every level the first, of level 0 a few within."""
+    first = tiff.levels[0]
+    rows = len(first.offsets) // first.columns
+    inner = [
+        int(rows * share) * first.columns + int(first.columns * share)
+        for share in PROBE_TILES
+    ]
+    return [
+        *((0, index) for index in inner),
+        *((level, 0) for level in range(len(tiff.levels))),
+    ]
+
+
+def _alike(
+    tiff: TiledTiff, handle: openslide.OpenSlide, level: int, index: int
+) -> bool:
+    """Return whether a tile is the same both ways; a damaged one says nothing."""
+    at = tiff.levels[level]
+    row, column = divmod(index, at.columns)
+    x, y = column * at.tile_width, row * at.tile_height
+    width, height = min(at.tile_width, at.width - x), min(at.tile_height, at.height - y)
+    try:
+        ours = tiff.read(level, x, y, width, height)
+        theirs = np.asarray(handle.read_region((x, y), level, (width, height)))
+    except (SlideError, openslide.OpenSlideError):
+        return True
+    opaque = bool((theirs[..., 3] == 255).all())
+    return opaque and np.array_equal(ours, theirs[..., :3])
 
 
 def _resolution(
-    properties: Any, stated: float | None
-) -> tuple[Pair | None, str | None]:
-    """Return microns per pixel and who says so; a stated value wins."""
-    if stated is not None:
-        return (stated, stated), "stated"
-    try:
-        x, y = (float(properties[f"openslide.mpp-{axis}"]) for axis in "xy")
-    except (KeyError, ValueError):
-        return None, None
+    properties: Mapping[str, str], own: Pair | None, stated: float | None
+) -> tuple[Pair | None, str | None, str]:
+    """Return microns per pixel, who says so, and what is odd about it.
+
+    A stated value wins; one that no scanner makes is not believed.
+    """
     low, high = PLAUSIBLE_MPP
-    return ((x, y), "file") if low <= min(x, y) and max(x, y) <= high else (None, None)
+    if stated is not None:
+        if not low <= stated <= high:
+            raise SlideError(
+                f"A resolution of {stated:g} microns per pixel was stated, and slides "
+                f"have {low:g} to {high:g}: correct --source-mpp or the column 'mpp'."
+            )
+        return (stated, stated), "stated", ""
+    found = own or _written(properties)
+    if found is None:
+        return None, None, ""
+    if not (low <= min(found) and max(found) <= high):
+        return (
+            None,
+            None,
+            f"states {found[0]:.4g} microns per pixel, which no slide has",
+        )
+    return found, "file", _oddity(properties, found)
 
 
-def _background(properties: Any) -> UInt8[np.ndarray, "3"]:
+def _written(properties: Mapping[str, str]) -> Pair | None:
+    """Return the file's microns per pixel; some scanners write a decimal comma."""
+    for names in (("openslide.mpp-x", "openslide.mpp-y"), ("aperio.MPP",) * 2):
+        try:
+            x, y = (float(properties[name].replace(",", ".")) for name in names)
+        except (KeyError, ValueError):
+            continue
+        if np.isfinite((x, y)).all() and min(x, y) > 0:
+            return x, y
+    return None
+
+
+def _oddity(properties: Mapping[str, str], mpp: Pair) -> str:
+    low, high = USUAL_MPP
+    if not (low <= min(mpp) and max(mpp) <= high):
+        return f"states {mpp[0]:.3g} microns per pixel, unusual for a slide"
+    try:
+        power = float(properties["openslide.objective-power"])
+    except (KeyError, ValueError):
+        return ""
+    if power > 0 and not 0.5 < mpp[0] * power / POWER_MPP < 2:
+        return (
+            f"states {mpp[0]:.3g} microns per pixel and an objective of {power:g}x, "
+            "which do not go together"
+        )
+    return ""
+
+
+def _background(properties: Mapping[str, str]) -> UInt8[np.ndarray, "3"]:
     colour = str(properties.get("openslide.background-color", "FFFFFF"))
     try:
         return np.frombuffer(bytes.fromhex(colour), dtype=np.uint8)

@@ -1,17 +1,41 @@
 """Tell tissue from glass (section 2.3 of the paper)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
-from shapely.geometry import Polygon, mapping
-from shapely.geometry.base import BaseGeometry
-from shapely.geometry.polygon import orient
 
-from napari_harm3.wsi.config import TissueConfig
+from napari_harm3.errors import SlideError
+from napari_harm3.wsi.config import AnyTissueConfig, ClamTissueConfig, TissueConfig
+from napari_harm3.wsi.contours import (
+    Contour,
+    drawn,
+    find_contours,
+    geojson,
+    large_contours,
+)
+from napari_harm3.wsi.pyramid import overview
 from napari_harm3.wsi.slide import Pair, Slide
+
+Picture = UInt8[np.ndarray, "rows columns 3"]
+Mask = UInt8[np.ndarray, "rows columns"]
+
+BRIGHT, PALE = 190, 24
+"""Glass is at least this bright and at most this saturated."""
+
+GLASS_SHARE = 0.02
+"""Less of it than this says nothing about its tint."""
+
+INK_GREENER = 12
+"""Haematoxylin and eosin absorb green most; what is greener than red is ink."""
+
+INK_DARK = 60
+IMPLAUSIBLE = 0.95
+CLAM_SQUARE = 512
+MOST_PIXELS = 300_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,38 +46,64 @@ class Tissue:
     level0_per_pixel: Pair
     """Level-0 pixels that one pixel of the mask spans, along x and y."""
 
-    polygons: dict[str, Any]
-    """GeoJSON in level-0 pixels, one feature a piece, holes kept; QuPath reads it."""
+    contours: tuple[Contour, ...]
+    """The pieces, in pixels of the mask."""
+
+    damaged: int = 0
+    """Blocks of the overview that could not be read; they are no tissue."""
+
+    @cached_property
+    def polygons(self) -> dict[str, Any]:
+        """GeoJSON in level-0 pixels, one feature a piece, holes kept."""
+        return geojson(self.contours, self.level0_per_pixel)
 
     @property
     def fraction(self) -> float:
         """Share of the slide that is tissue."""
         return float(self.mask.mean()) if self.mask.size else 0.0
 
+    @property
+    def warning(self) -> str:
+        """What is implausible about it; "" if nothing is."""
+        if self.fraction > IMPLAUSIBLE:
+            return (
+                f"Tissue on {self.fraction:.0%} of the slide is implausible: is its "
+                "background dark, as of fluorescence?"
+            )
+        return ""
 
-def find_tissue(slide: Slide, config: TissueConfig) -> Tissue:
+
+def find_tissue(slide: Slide, config: AnyTissueConfig) -> Tissue:
     """Return the tissue of a slide.
 
     Raises
     ------
     SlideError
-        If the slide's resolution is not known, or the file is damaged.
+        If the slide's resolution is not known, or it has no level that CLAM's way
+        can be followed on.
     """
-    picture, level0 = slide.thumbnail(config.um_per_pixel)
-    mpp_x, mpp_y = slide.require_mpp()
-    # The level read is finer than asked; its area average is at the exact resolution.
-    columns = max(round(slide.width * mpp_x / config.um_per_pixel), 1)
-    rows = max(round(slide.height * mpp_y / config.um_per_pixel), 1)
-    scaled = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
-    level0 = slide.width / columns, slide.height / rows
-    mask = tissue_mask(np.asarray(scaled, dtype=np.uint8), config)
-    return Tissue(mask=mask, level0_per_pixel=level0, polygons=_geojson(mask, level0))
+    if isinstance(config, ClamTissueConfig):
+        return _as_clam(slide, config)
+    seen = overview(slide, config.um_per_pixel)
+    return replace(
+        tissue_of(seen.picture, seen.level0_per_pixel, config), damaged=seen.damaged
+    )
+
+
+def tissue_of(picture: Picture, level0: Pair, config: TissueConfig) -> Tissue:
+    """Return the tissue of an overview at `TissueConfig.um_per_pixel`."""
+    mask = tissue_mask(picture, config)
+    return Tissue(
+        mask=mask,
+        level0_per_pixel=level0,
+        contours=tuple(find_contours(mask.astype(np.uint8))),
+    )
 
 
 def tissue_mask(
-    thumbnail: UInt8[np.ndarray, "rows columns 3"], config: TissueConfig
+    picture: Picture, config: TissueConfig
 ) -> Bool[np.ndarray, "rows columns"]:
-    """Return where a thumbnail at `TissueConfig.um_per_pixel` shows tissue.
+    """Return where a picture at `TissueConfig.um_per_pixel` shows tissue.
 
     Glass is grey and tissue is stained, so the saturation tells them apart.
 
@@ -63,18 +113,43 @@ def tissue_mask(
     >>> bool(tissue_mask(glass, TissueConfig()).any())
     False
     """
-    saturation = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2HSV)[..., 1]
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    saturation, value = hsv[..., 1], hsv[..., 2]
+    if config.glass:
+        saturation = cv2.subtract(saturation, glass_level(saturation, value))
+    if config.pen:
+        saturation = np.where(ink(picture), 0, saturation).astype(np.uint8)
     width = _odd(config.median_um / config.um_per_pixel)
     if width > 1:
         saturation = cv2.medianBlur(saturation, width)
     stained = (saturation > config.saturation).astype(np.uint8)
-    radius = round(config.closing_um / config.um_per_pixel)
-    if radius:
-        disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    closing = round(config.closing_um / config.um_per_pixel)
+    if closing > 1:
+        disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (closing, closing))
         stained = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, disk)
     area = config.um_per_pixel**2
     stained = _without_small(stained, config.least_area_um2 / area)
     return 1 - _without_small(1 - stained, config.least_hole_um2 / area) == 1
+
+
+def glass_level(saturation: Mask, value: Mask) -> int:
+    """Return the saturation of bare glass: the commonest among what is bright and pale.
+
+    0 if too little of the picture is.
+    """
+    pale = saturation[(value >= BRIGHT) & (saturation <= PALE)]
+    if pale.size < GLASS_SHARE * saturation.size:
+        return 0
+    return int(np.bincount(pale, minlength=1).argmax())
+
+
+def ink(picture: Picture) -> Bool[np.ndarray, "rows columns"]:
+    """Return where a picture shows a pen's colour, which no stain of tissue has."""
+    red, green, blue = (picture[..., n].astype(np.int16) for n in range(3))
+    greener = green - red > INK_GREENER
+    black = picture.max(axis=2) < INK_DARK
+    pure_red = (red > 150) & (green < INK_DARK) & (blue < INK_DARK)
+    return greener | black | pure_red
 
 
 def mask_png(tissue: Tissue) -> bytes:
@@ -83,53 +158,46 @@ def mask_png(tissue: Tissue) -> bytes:
     return bytes(encoded)
 
 
+def _as_clam(slide: Slide, config: ClamTissueConfig) -> Tissue:
+    """Return the tissue as CLAM finds it, on the level that it would read."""
+    fine = [n for n, d in enumerate(slide.level_downsamples) if d <= config.downsample]
+    level = max(fine, key=lambda n: slide.level_downsamples[n])
+    width, height = slide.level_dimensions[level]
+    if width * height > MOST_PIXELS:
+        raise SlideError(
+            f"{slide.name} has no level near a down-sampling of "
+            f"{config.downsample:g}, and CLAM would read {width} x {height} pixels at "
+            "once: use --preset harm3."
+        )
+    picture = slide.read(level, 0, 0, width, height)
+    scale = slide.width / width, slide.height / height
+    saturation = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1]
+    saturation = cv2.medianBlur(saturation, config.median)
+    stained = (saturation > config.saturation).astype(np.uint8)
+    if config.closing:
+        square = np.ones((config.closing, config.closing), np.uint8)
+        stained = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, square)
+    unit = int(CLAM_SQUARE**2 / (scale[0] * scale[1]))
+    contours = large_contours(
+        find_contours(stained),
+        least_area=config.least_area * unit,
+        least_hole=config.least_hole * unit,
+        most_holes=config.most_holes,
+    )
+    return Tissue(
+        mask=drawn(contours, stained.shape) == 1,
+        level0_per_pixel=scale,
+        contours=tuple(contours),
+    )
+
+
 def _odd(pixels: float) -> int:
     return 2 * round((pixels - 1) / 2) + 1
 
 
-def _without_small(
-    mask: UInt8[np.ndarray, "rows columns"], least: float
-) -> UInt8[np.ndarray, "rows columns"]:
+def _without_small(mask: Mask, least: float) -> Mask:
     """Return a mask without its pieces below an area in pixels."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= least
     keep[0] = False
     return np.asarray(keep[labels], dtype=np.uint8)
-
-
-def _geojson(mask: Bool[np.ndarray, "rows columns"], level0: Pair) -> dict[str, Any]:
-    """Return the outlines; a contour runs through pixel centres, so half is added."""
-    contours, tree = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
-    )
-    rings = [(c[:, 0].astype(float) + 0.5) * level0 for c in contours]
-    pieces = []
-    for number, ring in enumerate(rings):
-        if tree[0][number][3] == -1 and len(ring) >= 3:
-            holes = [
-                rings[child]
-                for child in range(len(rings))
-                if tree[0][child][3] == number and len(rings[child]) >= 3
-            ]
-            pieces += _valid(Polygon(ring, holes))
-    return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "geometry": mapping(orient(piece)),
-                "properties": {
-                    "objectType": "annotation",
-                    "classification": {"name": "Tissue", "color": [66, 180, 120]},
-                },
-            }
-            for piece in pieces
-        ],
-    }
-
-
-def _valid(piece: Polygon) -> list[Polygon]:
-    """Return a polygon without self-touching rings, as one or several."""
-    whole: BaseGeometry = piece if piece.is_valid else piece.buffer(0)
-    parts = getattr(whole, "geoms", [whole])
-    return [part for part in parts if not part.is_empty]
