@@ -8,7 +8,7 @@ import importlib, pkgutil, sys
 from napari_harm3 import plugin
 for module in pkgutil.walk_packages(plugin.__path__, plugin.__name__ + "."):
     importlib.import_module(module.name)
-heavy = {"torch", "timm", "cv2", "sklearn", "triton", "matplotlib"} & set(sys.modules)
+heavy = {"torch", "timm", "sklearn", "triton", "matplotlib"} & set(sys.modules)
 print(sorted(heavy))
 """
 
