@@ -16,7 +16,7 @@ from napari_harm3.data.dataset import CaseItem
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.mri.config import MriConfig
 from napari_harm3.training.config import RunConfig, TrainingConfig
-from napari_harm3.wsi.features import IDENTITY
+from napari_harm3.wsi.features import FORMAT, IDENTITY
 
 PATCHES = 6
 
@@ -72,6 +72,7 @@ def content_of(text: str) -> str:
 def write_bag(path: Path, features: np.ndarray, **attributes: object) -> None:
     """Write a bag of features as the pipeline's own."""
     said = dict.fromkeys(IDENTITY, "made up") | {
+        "format": FORMAT,
         "slide_fingerprint": f"slide of {path.stem}",
         "mpp_x": 0.5,
         "mpp_y": 0.25,
@@ -79,7 +80,7 @@ def write_bag(path: Path, features: np.ndarray, **attributes: object) -> None:
     }
     with h5py.File(path, "w") as file:
         count = len(features)
-        file["features"] = features
+        file["features"] = features.astype(np.float32)
         file["coords"] = np.stack([np.arange(count), np.zeros(count)], 1).astype(int)
         file["status"] = np.zeros(count, dtype=np.uint8)
         file.attrs.update(said | attributes)

@@ -10,9 +10,11 @@ import pytest
 import tifffile
 
 from napari_harm3.errors import ConfigError, FeatureError, SlideError
+from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.config import EncoderConfig, PatchConfig, TissueConfig
 from napari_harm3.wsi.encoder import load_encoder
-from napari_harm3.wsi.features import extract, read_bag, write_coords
+from napari_harm3.wsi.extraction import extract
+from napari_harm3.wsi.layout import lay_out, write_layout
 from napari_harm3.wsi.patches import lay_patches, read_patch
 from napari_harm3.wsi.pyramid import pyramid
 from napari_harm3.wsi.slide import open_slide
@@ -65,9 +67,13 @@ def encoder():
 
 def bag_of(path, out, encoder, **options):
     with open_slide(path, **options) as slide:
-        for _ in extract(slide, out, TissueConfig(), PatchConfig(), encoder):
+        for _ in extraction(slide, out, encoder):
             pass
     return read_bag(out)
+
+
+def extraction(slide, out, encoder):
+    return extract(lay_out(slide, TissueConfig(), PatchConfig()), out, encoder)
 
 
 def test_tissue_is_found_where_it_was_drawn(slide_path):
@@ -274,7 +280,7 @@ def test_work_cut_short_goes_on_and_ends_the_same(tmp_path, slide_path, encoder)
     bag_of(slide_path, tmp_path / "whole.harm3.h5", encoder)
     out = tmp_path / "cut.harm3.h5"
     with open_slide(slide_path) as slide:
-        job = extract(slide, out, TissueConfig(), PatchConfig(), encoder)
+        job = extraction(slide, out, encoder)
         for done, _ in job:
             if done >= 8:
                 break
@@ -283,7 +289,7 @@ def test_work_cut_short_goes_on_and_ends_the_same(tmp_path, slide_path, encoder)
     with (part / "features.raw").open("ab") as stream:
         stream.write(b"half a row")  # as a kill between two writes leaves it
     with open_slide(slide_path) as slide:
-        resumed = extract(slide, out, TissueConfig(), PatchConfig(), encoder)
+        resumed = extraction(slide, out, encoder)
         assert next(resumed)[0] == 8
         for _ in resumed:
             pass
@@ -299,12 +305,14 @@ def test_a_kill_loses_one_batch_at_most(tmp_path, slide_path, encoder):
         "import sys; from pathlib import Path\n"
         "from napari_harm3.wsi.config import *\n"
         "from napari_harm3.wsi.encoder import load_encoder\n"
-        "from napari_harm3.wsi.features import extract\n"
+        "from napari_harm3.wsi.extraction import extract\n"
+        "from napari_harm3.wsi.layout import lay_out\n"
         "from napari_harm3.wsi.slide import open_slide\n"
         "e = load_encoder(EncoderConfig(name='vit_tiny_patch16_224', depth=1, batch=1),"
         " 'cpu')\n"
-        "for d, n in extract(open_slide(Path(sys.argv[1])), Path(sys.argv[2]),"
-        " TissueConfig(), PatchConfig(), e): print(d, flush=True)\n"
+        "slide = open_slide(Path(sys.argv[1]))\n"
+        "layout = lay_out(slide, TissueConfig(), PatchConfig())\n"
+        "for d, n in extract(layout, Path(sys.argv[2]), e): print(d, flush=True)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, slide_path, out], stdout=subprocess.PIPE
@@ -316,7 +324,7 @@ def test_a_kill_loses_one_batch_at_most(tmp_path, slide_path, encoder):
     process.wait()
     assert not out.exists()
     with open_slide(slide_path) as slide:
-        job = extract(slide, out, TissueConfig(), PatchConfig(), encoder)
+        job = extraction(slide, out, encoder)
         assert next(job)[0] >= 2
         for _ in job:
             pass
@@ -337,11 +345,8 @@ def test_a_damaged_bag_is_refused_and_coordinates_alone_are_no_features(
         read_bag(out)
 
     with open_slide(slide_path) as slide:
-        tissue = find_tissue(slide, TissueConfig())
-        grid = lay_patches(slide, tissue, PatchConfig())
-        write_coords(
-            slide, tmp_path / "c.harm3.h5", tissue, grid, TissueConfig(), PatchConfig()
-        )
+        layout = lay_out(slide, TissueConfig(), PatchConfig())
+        write_layout(layout, tmp_path / "c.harm3.h5")
     with pytest.raises(FeatureError, match="without features"):
         read_bag(tmp_path / "c.harm3.h5")
 

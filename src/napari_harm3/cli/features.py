@@ -7,7 +7,7 @@ from napari_harm3.cli.options import SlideOptions
 from napari_harm3.cli.show import show
 from napari_harm3.cli.tissue import any_failed, slide_lines
 from napari_harm3.jobs.slides import extract_features
-from napari_harm3.wsi.config import EncoderConfig, TissueConfig
+from napari_harm3.wsi.config import PRESETS, EncoderConfig, Precision, Stain
 
 
 @dataclass(kw_only=True)
@@ -20,6 +20,18 @@ class Features(SlideOptions):
     weights: Path | None = None
     """Its weights, a file or a folder; without them it is untrained."""
 
+    pretrained: bool = False
+    """Download the encoder's own weights from the hub."""
+
+    batch: int = 64
+    """Patches encoded at once."""
+
+    precision: Precision = "auto"
+    """Numbers that the encoder calculates with; auto probes a GPU."""
+
+    stain: Stain = "none"
+    """How colours are brought to one reference, measured once a slide."""
+
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
 
@@ -28,10 +40,19 @@ class Features(SlideOptions):
         job = extract_features(
             self.slides,
             out=self.out,
-            tissue=TissueConfig(),
-            patches=self.patch_config(),
-            encoder=EncoderConfig(name=self.encoder, weights=self.weights),
+            tissue=PRESETS[self.preset],
+            patches=self.patch_config(self.stain),
+            encoder=EncoderConfig(
+                name=self.encoder,
+                weights=self.weights,
+                pretrained=self.pretrained,
+                batch=self.batch,
+                precision=self.precision,
+            ),
             source_mpp=self.source_mpp,
             device=self.device,
+            workers=self.workers,
+            scheduler=self.scheduler,
+            allow_external=self.allow_external,
         )
         return show(job, json=self.json, summary=slide_lines, failed=any_failed)

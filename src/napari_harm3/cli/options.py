@@ -8,7 +8,7 @@ import tyro
 
 from napari_harm3.config import from_plain, read_toml
 from napari_harm3.training.config import RunConfig
-from napari_harm3.wsi.config import PatchConfig
+from napari_harm3.wsi.config import PatchConfig, Preset, Rule, Stain
 
 
 @dataclass(kw_only=True)
@@ -54,12 +54,15 @@ class SlideOptions(Output):
     """What to do with slides, and at which resolution."""
 
     slides: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Whole-slide images."""
+    """Whole-slide images, folders of them, or a cohort table (.csv)."""
 
     out: Path
     """Folder to write into."""
 
-    rule: Literal["corners_any"] = "corners_any"
+    preset: Preset = "harm3"
+    """How tissue is told from glass: ours, the paper's, or as CLAM does it."""
+
+    rule: Rule = "corners_any"
     """Which patches count as tissue."""
 
     patch: int = 224
@@ -74,7 +77,16 @@ class SlideOptions(Output):
     allow_upsampling: bool = False
     """Accept slides coarser than the patches by more than 10 %."""
 
-    def patch_config(self) -> PatchConfig:
+    workers: int | None = None
+    """Processes at once; one per core, or per GPU, if not given."""
+
+    scheduler: str | None = None
+    """Address of a running Dask cluster, which then does the work."""
+
+    allow_external: bool = False
+    """Accept paths that leave a cohort table's folder."""
+
+    def patch_config(self, stain: Stain = "none") -> PatchConfig:
         """Return the grid of patches.
 
         Raises
@@ -86,6 +98,7 @@ class SlideOptions(Output):
             "patch": self.patch,
             "mpp": self.mpp,
             "rule": self.rule,
+            "stain": stain,
             "allow_upsampling": self.allow_upsampling,
         }
         return from_plain(PatchConfig, fields, source="the options")

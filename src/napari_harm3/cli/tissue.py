@@ -2,29 +2,28 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from napari_harm3.cli.options import SlideOptions
 from napari_harm3.cli.show import Result, show
 from napari_harm3.jobs.slides import find_tissue
-from napari_harm3.wsi.config import TissueConfig
+from napari_harm3.wsi.config import PRESETS
 
 
 @dataclass(kw_only=True)
 class Tissue(SlideOptions):
     """Write outline, mask and patch grid of each slide."""
 
-    preset: Literal["harm3"] = "harm3"
-    """How tissue is told from glass."""
-
     def run(self) -> int:
         """Ask the job, show how far it is, print what it made."""
         job = find_tissue(
             self.slides,
             out=self.out,
-            tissue=TissueConfig(),
+            tissue=PRESETS[self.preset],
             patches=self.patch_config(),
             source_mpp=self.source_mpp,
+            workers=self.workers,
+            scheduler=self.scheduler,
+            allow_external=self.allow_external,
         )
         return show(job, json=self.json, summary=slide_lines, failed=any_failed)
 

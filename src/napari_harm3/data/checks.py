@@ -9,12 +9,11 @@ import numpy as np
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Fault
-from napari_harm3.data.prepare import FEATURE_SUFFIXES
 from napari_harm3.errors import Harm3Error, VolumeError
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.preprocess import check_overlap
 from napari_harm3.mri.volume import Geometry, read_geometry, read_volume
-from napari_harm3.wsi.features import read_bag
+from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_bag
 from napari_harm3.wsi.slide import open_slide
 
 PROBES = 6

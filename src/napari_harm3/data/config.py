@@ -9,6 +9,7 @@ from napari_harm3.config import STRICT
 from napari_harm3.mri.config import SMALL_MRI, MriConfig
 from napari_harm3.wsi.config import (
     SMALL_ENCODER,
+    AnyTissueConfig,
     EncoderConfig,
     PatchConfig,
     TissueConfig,
@@ -23,7 +24,7 @@ class InputConfig:
     """How files become tensors."""
 
     mri: MriConfig = Field(default_factory=MriConfig)
-    tissue: TissueConfig = Field(default_factory=TissueConfig)
+    tissue: AnyTissueConfig = Field(default_factory=TissueConfig)
     patches: PatchConfig = Field(default_factory=PatchConfig)
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
 

@@ -12,7 +12,8 @@ from napari_harm3.cohort.case import Case
 from napari_harm3.data.prepare import PreparedCase, load_mri
 from napari_harm3.mri.augment import augmented
 from napari_harm3.mri.config import AugmentConfig
-from napari_harm3.wsi.features import Bag, read_bag
+from napari_harm3.wsi.bags import read_bag
+from napari_harm3.wsi.features import Bag
 
 FALLBACK_SIDE_UM = 112.0
 """Side of a patch whose file does not say it: 224 pixels at 0.5 microns."""
@@ -50,6 +51,9 @@ def load_item(prepared: PreparedCase) -> CaseItem:
 
 
 def _centres_um(bag: Bag) -> Float[np.ndarray, "n 2"]:
+    """Return where patches lie; NaN where their file does not say it."""
+    if bag.coords is None:
+        return np.full((len(bag.features), 2), np.nan, np.float32)
     attributes: Mapping[str, Any] = bag.attributes
     mpp = np.array([attributes.get("mpp_x", 0.5), attributes.get("mpp_y", 0.5)])
     side = np.array(attributes.get("patch_level0_px", FALLBACK_SIDE_UM / mpp))

@@ -16,11 +16,11 @@ from napari_harm3.errors import FeatureError
 from napari_harm3.mri.config import MriConfig
 from napari_harm3.mri.preprocess import PreparedMri, prepare_volumes
 from napari_harm3.mri.volume import read_volume
+from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_attributes
 from napari_harm3.wsi.encoder import Encoder
-from napari_harm3.wsi.features import describe, extract, read_attributes
+from napari_harm3.wsi.extraction import extract
+from napari_harm3.wsi.layout import describe, is_made, lay_out
 from napari_harm3.wsi.slide import open_slide
-
-FEATURE_SUFFIXES = (".h5", ".pt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,15 +97,10 @@ def prepare_slides(
             continue
         out = _bag_path(case, number, work)
         with open_slide(path, source_mpp=case.slide_mpp[number]) as slide:
-            wanted = describe(slide, inputs.tissue, inputs.patches) | {
-                "encoder": encoder.name,
-                "weights_sha256": encoder.weights_sha256,
-                "transform": encoder.transform,
-            }
-            made = read_attributes(out) or {}
-            if all(made.get(name) == value for name, value in wanted.items()):
-                continue
-            yield from extract(slide, out, inputs.tissue, inputs.patches, encoder)
+            about = describe(slide, inputs.tissue, inputs.patches)
+            if not is_made(out, {**about, **encoder.attributes}):
+                layout = lay_out(slide, inputs.tissue, inputs.patches)
+                yield from extract(layout, out, encoder)
 
 
 def prepared_case(case: Case, inputs: InputConfig, work: Path) -> PreparedCase:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from napari_harm3.models.interface import Prediction
-from napari_harm3.wsi.features import read_bag
+from napari_harm3.wsi.bags import read_bag
 
 COLD, HOT = np.array([60, 80, 200]), np.array([230, 60, 40])
 
@@ -37,7 +37,8 @@ def attention_geojson(
     Returns
     -------
     :
-        Rectangles in level-0 pixels, the property ``slide`` naming the slide.
+        Rectangles in level-0 pixels, the property ``slide`` naming the slide; none of
+        files that do not say where their patches lie.
     """
     features: list[dict[str, Any]] = []
     highest = max(float(shares.max()), 1e-12) if len(shares) else 1.0
@@ -47,8 +48,10 @@ def attention_geojson(
         side = bag.attributes.get(
             "patch_level0_px", [bag.attributes.get("patch_px")] * 2
         )
-        own = shares[start : start + len(bag.coords)]
-        start += len(bag.coords)
+        own = shares[start : start + len(bag.features)]
+        start += len(bag.features)
+        if bag.coords is None:
+            continue
         for (x, y), share in zip(bag.coords.tolist(), own.tolist(), strict=True):
             features.append(
                 _rectangle(x, y, side, share, share / highest, bag.attributes)

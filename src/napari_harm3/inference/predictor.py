@@ -24,7 +24,7 @@ from napari_harm3.models.interface import CaseBatch
 from napari_harm3.models.registry import MODELS, build_model
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.run import fold_folders
-from napari_harm3.wsi.features import read_attributes
+from napari_harm3.wsi.bags import read_attributes
 
 PRIVATE = ("predictions",)
 """Keys of a fold's JSON that name patients; they stay with the run."""

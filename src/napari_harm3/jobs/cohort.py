@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import (
@@ -17,12 +17,10 @@ from napari_harm3.cohort.table import (
 from napari_harm3.data.config import InputConfig
 from napari_harm3.errors import Harm3Error
 from napari_harm3.jobs.device import resolve_device
+from napari_harm3.jobs.encoders import encoder_for
 from napari_harm3.jobs.parallel import each
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.phantom.config import PhantomConfig
-
-if TYPE_CHECKING:
-    from napari_harm3.wsi.encoder import Encoder
 
 
 def work_folder(cohort: Path, work: Path | None) -> Path:
@@ -102,8 +100,9 @@ def prepare_cohort(
         prepare_one,
         inputs=inputs,
         work=work_folder(cohort, work),
-        device=resolve_device(device),
+        device=device,
     )
+    resolve_device(device)
     done: list[Preparation] = []
     for case, outcome in each(
         prepare, table.cases, workers=workers, scheduler=scheduler
@@ -137,7 +136,9 @@ def prepare_one(
         failed += _located(case, error, tuple(case.volumes))
     try:
         if case.slides:
-            for _ in prepare_slides(case, inputs, work, _encoder(inputs, device)):
+            for _ in prepare_slides(
+                case, inputs, work, encoder_for(inputs.encoder, device)
+            ):
                 pass
             slides = len(case.slides)
     except (Harm3Error, OSError) as error:
@@ -157,7 +158,7 @@ def prepare_case(
     prepare_mri(case, inputs.mri, work)
     yield Progress(stage="volumes", step=1, of=1, text=case.case_id)
     if case.slides:
-        encoder = _encoder(inputs, device)
+        encoder = encoder_for(inputs.encoder, device)
         for done, of in prepare_slides(case, inputs, work, encoder):
             yield Progress(stage="slides", step=done, of=of, text=case.case_id)
 
@@ -175,17 +176,3 @@ def _located(
         {"case_id": case.case_id, "column": fault.column, "message": fault.message}
         for fault in faults
     ]
-
-
-_encoders: dict[tuple[str, str], "Encoder"] = {}
-
-
-def _encoder(inputs: InputConfig, device: str) -> "Encoder":
-    """Return the encoder; a process loads each only once."""
-    from napari_harm3.config import recipe_hash
-    from napari_harm3.wsi.encoder import load_encoder
-
-    key = recipe_hash(inputs.encoder), device
-    if key not in _encoders:
-        _encoders[key] = load_encoder(inputs.encoder, device)
-    return _encoders[key]

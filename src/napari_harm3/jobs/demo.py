@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.jobs.cohort import make_phantom, prepare_cohort
+from napari_harm3.jobs.encoders import untrained
 from napari_harm3.jobs.explanation import explain
 from napari_harm3.jobs.prediction import predict
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.jobs.report import report
-from napari_harm3.jobs.slides import untrained
 from napari_harm3.jobs.training import train
 from napari_harm3.phantom.config import PhantomConfig
 

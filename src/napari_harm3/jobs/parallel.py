@@ -5,12 +5,42 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from napari_harm3.errors import ConfigError
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+
+@dataclass
+class _Worker:
+    """What a worker process knows of itself."""
+
+    number: int = 0
+    stop: Any = None
+
+
+_self = _Worker()
+
+
+def core_count() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def worker_number() -> int:
+    """Return this process's number among its fellows; 0 outside of a pool."""
+    return _self.number
+
+
+def stopping() -> bool:
+    """Return whether this worker is asked to end; long work asks now and then."""
+    return _self.stop is not None and _self.stop.is_set()
 
 
 def each(
@@ -19,10 +49,11 @@ def each(
     *,
     workers: int,
     scheduler: str | None = None,
+    lost: Callable[[Item], Outcome] | None = None,
 ) -> Iterator[tuple[Item, Outcome]]:
     """Yield every item with its outcome, in the order in which they finish.
 
-    Closing the generator drops what has not begun.
+    Closing the generator drops what has not begun, and asks what has to stop.
 
     Parameters
     ----------
@@ -32,6 +63,8 @@ def each(
         Processes at once; 1 works in this one.
     scheduler
         Address of a running Dask cluster, which then does the work.
+    lost
+        The outcome of an item that takes its process down; an error if not given.
 
     Raises
     ------
@@ -44,28 +77,67 @@ def each(
     elif workers == 1 or len(items) < 2:
         for item in items:
             yield item, function(item)
-    else:
+    elif lost is None:
         yield from _in_processes(function, items, workers)
+    else:
+        yield from _surviving(function, items, workers, lost)
+
+
+def _surviving(
+    function: Callable[[Item], Outcome],
+    items: Sequence[Item],
+    workers: int,
+    lost: Callable[[Item], Outcome],
+) -> Iterator[tuple[Item, Outcome]]:
+    """Go on after a process has died, and find out which item it died of."""
+    left = list(items)
+    while left:
+        try:
+            for item, outcome in _in_processes(function, left, workers):
+                left = [other for other in left if other is not item]
+                yield item, outcome
+        except BrokenProcessPool:
+            # One was on its way to each process, and one more was waiting.
+            suspects, left = left[: workers + 1], left[workers + 1 :]
+            for item in suspects:
+                yield item, _alone(function, item, lost)
+
+
+def _alone(
+    function: Callable[[Item], Outcome], item: Item, lost: Callable[[Item], Outcome]
+) -> Outcome:
+    try:
+        return next(_in_processes(function, [item], 1))[1]
+    except BrokenProcessPool:
+        return lost(item)
 
 
 def _in_processes(
     function: Callable[[Item], Outcome], items: Sequence[Item], workers: int
 ) -> Iterator[tuple[Item, Outcome]]:
+    # A forked copy of a process that holds torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    stop, numbers = context.Event(), context.Value("i", 0)
     pool = ProcessPoolExecutor(
         min(workers, len(items)),
-        # A forked copy of a process that holds torch's threads can hang.
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
         initializer=_settle,
+        initargs=(stop, numbers),
     )
     try:
         running = {pool.submit(function, item): item for item in items}
         for future in as_completed(running):
             yield running[future], future.result()
     finally:
+        stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle() -> None:
+def _settle(stop: Any, numbers: Any) -> None:
+    _self.stop = stop
+    with numbers.get_lock():
+        _self.number = numbers.value
+        numbers.value += 1
     # Threads of several processes on the same cores spin against each other.
     os.environ["OMP_NUM_THREADS"] = "1"
     # Ctrl+C reaches every process of the terminal; the parent says when to stop.

@@ -27,7 +27,8 @@ from napari_harm3.training.run import (
     write_folds,
     write_results,
 )
-from napari_harm3.wsi.features import IDENTITY, read_attributes, read_bag
+from napari_harm3.wsi.bags import read_attributes, read_bag
+from napari_harm3.wsi.features import IDENTITY
 
 Event = dict[str, Any]
 POLL_SECONDS = 0.2

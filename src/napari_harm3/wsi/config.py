@@ -100,6 +100,10 @@ Rule = Literal[
 ]
 
 
+Stain = Literal["none", "macenko", "reinhard"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PatchConfig:
     """The grid of patches over a slide."""
@@ -114,6 +118,9 @@ class PatchConfig:
     """Which patches count as tissue: any or all of the four corners, the centre or the
     upper left pixel in tissue, or as CLAM has it, whose grid begins anew at every
     piece and whose four points lie a quarter in from the edges."""
+
+    stain: Stain = "none"
+    """How colours are brought to one reference, measured once a slide."""
 
     allow_upsampling: bool = False
     """Accept a slide coarser than the patches by more than 10 %."""
@@ -137,6 +144,10 @@ class EncoderConfig:
 
     batch: Annotated[int, Field(ge=1)] = 64
     """Patches encoded at once."""
+
+    precision: Precision = "auto"
+    """Numbers that the encoder calculates with; auto takes half of float32's bits on
+    a GPU where a probe shows that it is faster and close."""
 
     @property
     def untrained(self) -> bool:

@@ -39,6 +39,9 @@ class Patches:
     level0_px: Pair
     """Side of a patch at level 0, along x and y."""
 
+    size: int
+    """Side of a patch in delivered pixels."""
+
 
 def lay_patches(slide: Slide, tissue: Tissue, config: PatchConfig) -> Patches:
     """Return the patches that a rule takes for tissue.
@@ -65,7 +68,10 @@ def lay_patches(slide: Slide, tissue: Tissue, config: PatchConfig) -> Patches:
         coords = grid(slide.bounds, side)
         kept = coords[taken(tissue, coords, side, config.rule)]
     return Patches(
-        coords=kept, tissue=tissue_fractions(tissue, kept, side), level0_px=side
+        coords=kept,
+        tissue=tissue_fractions(tissue, kept, side),
+        level0_px=side,
+        size=config.patch,
     )
 
 
@@ -196,13 +202,13 @@ def _enlarged(
 
 
 def read_patches(
-    slide: Slide, patches: Patches, rows: slice, size: int
+    slide: Slide, patches: Patches, rows: slice
 ) -> tuple[UInt8[np.ndarray, "n size size 3"], Bool[np.ndarray, "m"]]:
     """Return the pixels of those patches that can be read, and which those are.
 
     A damaged patch is left out, never white.
     """
-    coords = patches.coords[rows]
+    coords, size = patches.coords[rows], patches.size
     pixels = np.empty((len(coords), size, size, 3), np.uint8)
     whole = np.zeros(len(coords), dtype=bool)
     for number, (x, y) in enumerate(coords.tolist()):

@@ -30,6 +30,22 @@ PROBE_BYTES = 1 << 22
 PROBE_TILES = (0.5, 0.3, 0.7)
 """Places of the tiles of level 0 that are decoded both ways at opening."""
 
+SUFFIXES = (
+    ".svs",
+    ".tif",
+    ".tiff",
+    ".ndpi",
+    ".mrxs",
+    ".scn",
+    ".bif",
+    ".vms",
+    ".vmu",
+    ".svslide",
+    ".czi",
+    ".dcm",
+)
+"""What files of slides end in."""
+
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 Pair = tuple[float, float]
@@ -269,6 +285,43 @@ def open_slide(path: Path, *, source_mpp: float | None = None) -> Slide:
         If the file is missing or no slide.
     """
     return Slide(path, source_mpp=source_mpp)
+
+
+def slides_in(folder: Path) -> list[Path]:
+    """Return the slides in a folder and its subfolders, in order of their names.
+
+    Files are known by their suffix, so that a damaged one is not passed over. A
+    folder of one DICOM slide stands for its files.
+    """
+    if dicom := sorted(folder.glob("*.dcm")):
+        series = _by_series(dicom)
+        if len(series) == 1 and len(dicom) == len(list(folder.iterdir())):
+            return [folder]
+    else:
+        series = []
+    found = list(series)
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if not entry.with_suffix(".mrxs").exists():
+                found += slides_in(entry)
+        elif entry.suffix.lower() in SUFFIXES and entry not in dicom:
+            found.append(entry)
+    return sorted(found)
+
+
+def _by_series(files: list[Path]) -> list[Path]:
+    """Return one file of each DICOM series; what cannot be opened stands alone."""
+    first: dict[str, Path] = {}
+    for file in files:
+        try:
+            with openslide.OpenSlide(file) as slide:
+                series = slide.properties.get("dicom.SeriesInstanceUID", file.name)
+        except openslide.OpenSlideError:
+            series = file.name
+        first.setdefault(series, file)
+    return list(first.values())
 
 
 def _file_of(path: Path) -> Path:

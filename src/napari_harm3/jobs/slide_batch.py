@@ -1,0 +1,307 @@
+"""Many slides, each ending as exactly one row: done, damaged, empty or failed.
+
+One bad slide never stops the rest. A slide is held by a lock while it is worked on, so
+that several processes, also on several machines, can share one folder; the lock of a
+process that died is free.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from napari_harm3.artifacts import write_json
+from napari_harm3.cohort.table import read_cohort
+from napari_harm3.errors import Harm3Error, Stopped
+from napari_harm3.jobs.parallel import each, stopping
+from napari_harm3.jobs.progress import Job, Progress, finished
+
+DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
+FEATURE_SUFFIXES = (".h5", ".pt")
+LOCKS = ".locks"
+FIELDS = (
+    "mpp",
+    "mpp_source",
+    "tissue_fraction",
+    "patches",
+    "damaged",
+    "dim",
+    "seconds",
+)
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "free some space",
+    errno.EROFS: "choose another folder with --out",
+    errno.EACCES: "change its rights, or choose another folder with --out",
+    errno.EPERM: "change its rights, or choose another folder with --out",
+    errno.ENAMETOOLONG: "give it a shorter name",
+}
+
+Row = dict[str, Any]
+Opened = TypeVar("Opened")
+Steps = Generator[tuple[int, int], None, Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideTask:
+    """One slide of a batch."""
+
+    number: int
+    slide: Path
+    mpp: float | None = None
+    """What its user says of its resolution."""
+
+    problem: str = ""
+    """Why it cannot be worked on at all."""
+
+    @property
+    def stem(self) -> str:
+        """The name of what is made of it."""
+        return stem_of(self.slide)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(Generic[Opened]):
+    """What is done to each slide; both travel to other processes by name."""
+
+    open: Callable[[SlideTask], Opened]
+    """Begin to read it; done ahead of time where that hides the wait."""
+
+    finish: Callable[[SlideTask, Callable[[], Opened]], Steps]
+    """Yield steps done and steps in all, return what the row says."""
+
+
+def stem_of(slide: Path) -> str:
+    """Return a slide's name without its suffix; ``.ome.tif`` is one suffix."""
+    if slide.is_dir():
+        return slide.name
+    for suffix in DOUBLE_SUFFIXES:
+        if slide.name.lower().endswith(suffix):
+            return slide.name[: -len(suffix)]
+    return slide.stem
+
+
+def tasks_of(
+    inputs: Sequence[Path],
+    *,
+    source_mpp: float | None = None,
+    allow_external: bool = False,
+) -> list[SlideTask]:
+    """Return the slides that files, folders and cohort tables (.csv) name.
+
+    Of two with one stem the second cannot be worked on: its files would overwrite
+    those of the first.
+
+    Raises
+    ------
+    CohortError
+        If a cohort table is not right.
+    """
+    tasks: list[SlideTask] = []
+    taken: dict[str, Path] = {}
+    for slide, mpp in _named(inputs, allow_external=allow_external):
+        first = taken.setdefault(stem_of(slide), slide)
+        problem = ""
+        if first is not slide:
+            problem = f"{first.name} has the same name without its suffix: rename one."
+        elif slide.is_dir() and not _slides_in(slide):
+            problem = f"{slide.name} holds no slides: give another folder."
+        tasks.append(
+            SlideTask(
+                number=len(tasks), slide=slide, mpp=mpp or source_mpp, problem=problem
+            )
+        )
+    return tasks
+
+
+def _named(
+    inputs: Sequence[Path], *, allow_external: bool
+) -> Iterator[tuple[Path, float | None]]:
+    for given in inputs:
+        if given.suffix.lower() == ".csv":
+            table = read_cohort(given, allow_external=allow_external)
+            for case in table.cases:
+                yield from (
+                    (slide, mpp)
+                    for slide, mpp in zip(case.slides, case.slide_mpp, strict=True)
+                    if slide.suffix not in FEATURE_SUFFIXES
+                )
+        elif given.is_dir():
+            yield from ((slide, None) for slide in _slides_in(given) or [given])
+        else:
+            yield given, None
+
+
+def _slides_in(folder: Path) -> list[Path]:
+    from napari_harm3.wsi.slide import slides_in
+
+    return slides_in(folder)
+
+
+def run_batch(
+    stage: str,
+    tasks: Sequence[SlideTask],
+    work: Work[Any],
+    *,
+    out: Path,
+    workers: int,
+    scheduler: str | None = None,
+) -> Job:
+    """Work on every slide, those that another process holds last.
+
+    The rows stand in the order of the slides, also in ``summary.json``.
+    """
+    rows: dict[int, Row | None] = {}
+    if workers == 1 and scheduler is None:
+        yield from _one_by_one(stage, tasks, work, out, rows)
+    else:
+        attempt = partial(_attempt, work, out)
+        for task, row in each(
+            attempt, tasks, workers=workers, scheduler=scheduler, lost=_lost
+        ):
+            rows[task.number] = row
+            yield Progress(
+                stage=stage, step=len(rows), of=len(tasks), text=task.slide.name
+            )
+    for task in tasks:
+        if rows[task.number] is None:
+            text = f"{task.slide.name}: another process is at it"
+            yield Progress(stage=stage, text=text)
+            waited = _patiently(work, out, task)
+            rows[task.number] = yield from _shown(stage, task, len(tasks), waited)
+    result = {"slides": [rows[task.number] for task in tasks]}
+    write_json(out / "summary.json", result)
+    yield finished(stage, result)
+
+
+def _one_by_one(
+    stage: str,
+    tasks: Sequence[SlideTask],
+    work: Work[Any],
+    out: Path,
+    rows: dict[int, Row | None],
+) -> Job:
+    """Work in this process; the next slide is opened while one is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Future[Any] | None = None
+        for task, after in zip(tasks, [*tasks[1:], None], strict=True):
+            opened = partial(work.open, task) if ahead is None else ahead.result
+            ahead = None
+            if after is not None and not after.problem:
+                ahead = pool.submit(work.open, after)
+            steps = _guarded(work, out, task, opened)
+            rows[task.number] = yield from _shown(stage, task, len(tasks), steps)
+
+
+def _shown(
+    stage: str,
+    task: SlideTask,
+    count: int,
+    steps: Generator[tuple[int, int], None, Any],
+) -> Generator[Progress, None, Any]:
+    where = stage if count == 1 else f"{stage}, slide {task.number + 1} of {count}"
+    try:
+        while True:
+            done, of = next(steps)
+            yield Progress(stage=where, step=done, of=of, text=task.slide.name)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
+
+
+def _attempt(work: Work[Any], out: Path, task: SlideTask) -> Row | None:
+    """Work on a slide in a worker process; None if another process holds it."""
+    steps = _guarded(work, out, task, partial(work.open, task))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        if stopping():
+            steps.close()
+            raise Stopped("Stopped; what was finished is kept.")
+
+
+def _patiently(work: Work[Any], out: Path, task: SlideTask) -> Steps:
+    """Wait until nobody else holds the slide; then it is usually done already."""
+    while True:
+        row = yield from _guarded(work, out, task, partial(work.open, task))
+        if row is not None:
+            return row
+        yield 0, 0
+        time.sleep(1)
+
+
+def _guarded(
+    work: Work[Any], out: Path, task: SlideTask, opened: Callable[[], Any]
+) -> Generator[tuple[int, int], None, Row | None]:
+    """Return a slide's row whatever happens; None if another process holds it."""
+    started = time.monotonic()
+    row: Row = {
+        "slide": str(task.slide.resolve()),
+        "status": "failed",
+        "message": task.problem,
+        **dict.fromkeys(FIELDS),
+    }
+    if task.problem:
+        return row
+    try:
+        with _locked(out, task.stem) as ours:
+            if not ours:
+                return None
+            row |= yield from work.finish(task, opened)
+    except Exception as error:  # noqa: BLE001 - one bad slide never stops the rest
+        row["message"] = _told(error)
+    row["seconds"] = round(time.monotonic() - started, 3)
+    return row
+
+
+@contextmanager
+def _locked(out: Path, stem: str) -> Iterator[bool]:
+    folder = out / LOCKS
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{stem}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _told(error: Exception) -> str:
+    """Return what went wrong in a sentence; a bug also leaves its traceback."""
+    if isinstance(error, Harm3Error):
+        return str(error)
+    if isinstance(error, OSError):
+        where = Path(error.filename).name if error.filename else "A file"
+        remedy = REMEDIES.get(error.errno or 0, "check the disk")
+        return f"{where}: {error.strerror or error}: {remedy}."
+    logging.getLogger(__name__).error("A slide failed.", exc_info=error)
+    return (
+        f"An unexpected fault ({type(error).__name__}: {error}): please report it, "
+        "with the trace above."
+    )
+
+
+def _lost(task: SlideTask) -> Row:
+    return {
+        "slide": str(task.slide.resolve()),
+        "status": "failed",
+        "message": f"{task.slide.name} took down the process that read it, by its "
+        "damage or its size: copy it again, or use fewer --workers.",
+        **dict.fromkeys(FIELDS),
+    }
