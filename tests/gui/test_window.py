@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox
 
 from napari_harm3.cohort.case import ROLES, TITLES
 from napari_harm3.plugin.workspace import open_workspace
@@ -159,25 +162,98 @@ def test_a_worker_that_dies_is_told_and_started_anew(qtbot, hung, run):
         press(qtbot, explain.compute_button)
 
 
-def test_tissue_is_outlined_and_patches_are_counted(qtbot, hung, viewer, tmp_path):
-    layers = hung.session.slide_view().model.layers
+def to_front(panel):
+    dock = panel.parentWidget()
+    while not isinstance(dock, QDockWidget):
+        dock = dock.parentWidget()
+    dock.raise_()
 
-    press(qtbot, hung.slide.find_button)
-    qtbot.waitUntil(lambda: "patches" in layers, timeout=LONG)
 
-    count = len(layers["patches"].data)
-    assert f"{count} patches" in hung.slide.status.text()
-    hung.slide.saturation.setValue(80)
+def wait_for_accepted(qtbot, panel, wanted):
     qtbot.waitUntil(
-        lambda: "patches" not in layers or len(layers["patches"].data) != count,
+        lambda: panel.shown is not None and wanted(panel.shown.count("accepted")),
         timeout=LONG,
     )
-    hung.slide.saturation.setValue(8)
-    qtbot.waitUntil(
-        lambda: "patches" in layers and len(layers["patches"].data) == count,
-        timeout=LONG,
-    )
+
+
+def test_tissue_follows_the_sliders_and_a_patch_the_mouse(
+    qtbot, hung, viewer, tmp_path
+):
+    panel, view = hung.slide, hung.session.slide_view()
+
+    press(qtbot, panel.find_button)
+    wait_for_accepted(qtbot, panel, lambda count: count > 0)
+
+    count = panel.shown.count("accepted")
+    assert f"{count} patches accepted" in panel.counts.text()
+    assert len(view.model.layers["patches"].data) == len(panel.shown.coords)
+    assert len(view.model.layers["tissue"].data) > 20
+    panel.rejected.setChecked(False)
+    assert len(view.model.layers["patches"].data) == count
+    panel.rejected.setChecked(True)
+
+    panel.tissue.saturation.setValue(80)
+    wait_for_accepted(qtbot, panel, lambda now: now < count)
+    panel.tissue.saturation.setValue(8)
+    wait_for_accepted(qtbot, panel, lambda now: now == count)
+    panel.patches.rule.setCurrentText("corners_all")
+    wait_for_accepted(qtbot, panel, lambda now: now < count)
+    panel.tissue.preset.setCurrentText("clam_biopsy")
+    wait_for_accepted(qtbot, panel, lambda now: now > 0)
+    assert not panel.tissue.saturation.isEnabled()
+    panel.tissue.preset.setCurrentText("harm3")
+    panel.patches.rule.setCurrentText("corners_any")
+    wait_for_accepted(qtbot, panel, lambda now: now == count)
+
+    x, y = panel.shown.coords[0] * 0.5 + 20
+    view._mouse_moved(view.model, SimpleNamespace(position=(y, x)))
+    assert panel.picture.pixmap().width() > 0
+    assert "accepted" in panel.about_patch.text()
+    assert view.model.layers["hovered"].visible
+    to_front(panel)
+    qtbot.wait(500)
     picture(viewer, tmp_path, "tissue")
+
+
+def test_every_slide_of_the_cohort_is_worked_on_and_can_be_cancelled(
+    qtbot, hung, viewer, tmp_path
+):
+    panel = hung.slide
+    panel.target.setCurrentText("all slides of the cohort")
+    panel.out.set_path(tmp_path / "made")
+
+    press(qtbot, panel.save_button)
+    qtbot.waitUntil(lambda: "done" in panel.status.text(), timeout=LONG)
+    rows = json.loads((tmp_path / "made" / "summary.json").read_text())["slides"]
+    assert len(rows) == len([case for case in hung.session.cohort.cases if case.slides])
+
+    panel.features.encoder.setText("vit_tiny_patch16_224")
+    press(qtbot, panel.extract_button)
+    press(qtbot, panel.cancel_button)
+    qtbot.waitUntil(lambda: "Cancelled" in panel.status.text(), timeout=LONG)
+    assert panel.extract_button.isEnabled()
+
+
+def test_a_damaged_slide_is_drawn_and_its_patches_are_marked(
+    qtbot, workspace, prepared_cohort, tmp_path
+):
+    panel, view = workspace.slide, workspace.session.slide_view()
+    damaged = tmp_path / "damaged.tif"
+    shutil.copy(prepared_cohort.parent / "HN-0001" / "biopsy.tif", damaged)
+    with tifffile.TiffFile(damaged) as file:
+        counts = file.pages[0].tags["TileByteCounts"]
+        where, length = counts.valueoffset, counts.valuebytecount // 2
+    with damaged.open("rb+") as file:
+        file.seek(where)
+        file.write(bytes(length))
+
+    panel.open(damaged)
+    press(qtbot, panel.find_button)
+
+    wait_for_accepted(qtbot, panel, lambda count: count > 0)
+    assert panel.shown.count("damaged") > 0
+    assert "damaged" in panel.counts.text()
+    assert np.asarray(view.model.layers["slide"].data[0][:64, :64]).std() == 0
 
 
 def test_a_run_is_started_followed_and_stopped(qtbot, hung, viewer, tmp_path):

@@ -7,6 +7,7 @@ import tyro
 
 from napari_harm3.cli.check import Check
 from napari_harm3.cli.demo import Demo
+from napari_harm3.cli.doctor import Doctor
 from napari_harm3.cli.evaluate import Evaluate
 from napari_harm3.cli.explain import Explain
 from napari_harm3.cli.export import Export
@@ -29,6 +30,7 @@ Command = (
     | Prepare
     | Tissue
     | Features
+    | Doctor
     | Train
     | Evaluate
     | Export

@@ -9,17 +9,13 @@ import numpy as np
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Fault
-from napari_harm3.errors import Harm3Error, VolumeError
+from napari_harm3.errors import Harm3Error, SlideError, VolumeError
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.preprocess import check_overlap
 from napari_harm3.mri.volume import Geometry, read_geometry, read_volume
 from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_bag
+from napari_harm3.wsi.inspection import inspect_slide
 from napari_harm3.wsi.slide import open_slide
-
-PROBES = 6
-"""A slide is read at this many places along each side."""
-
-PROBE_PIXELS = 64
 
 
 def case_faults(case: Case, *, quick: bool) -> list[Fault]:
@@ -83,13 +79,8 @@ def _slide(path: Path, mpp: float | None, *, quick: bool) -> None:
     if path.suffix in FEATURE_SUFFIXES:
         read_bag(path)
         return
+    report = inspect_slide(path, source_mpp=mpp, quick=quick)
+    if report.faults:
+        raise SlideError(" ".join(report.faults))
     with open_slide(path, source_mpp=mpp) as slide:
         slide.require_mpp()
-        if quick:
-            return
-        for level, (width, height) in enumerate(slide.level_dimensions):
-            for x in np.linspace(0, max(width - PROBE_PIXELS, 0), PROBES):
-                for y in np.linspace(0, max(height - PROBE_PIXELS, 0), PROBES):
-                    left = int(x * slide.width / width)
-                    top = int(y * slide.height / height)
-                    slide.read(level, left, top, PROBE_PIXELS, PROBE_PIXELS)

@@ -113,7 +113,8 @@ def preview_tissue(
     source_mpp: float | None = None,
 ) -> Job:
     """Find tissue and patches of one slide, writing nothing; arrays in the result."""
-    from napari_harm3.wsi.layout import lay_out, lost_patches
+    from napari_harm3.wsi.layout import lay_out
+    from napari_harm3.wsi.patches import lost_patches
     from napari_harm3.wsi.slide import open_slide
 
     with open_slide(slide, source_mpp=source_mpp) as opened:

@@ -15,6 +15,7 @@ JOBS = {
     "prepare_cohort": "napari_harm3.jobs.cohort",
     "make_phantom": "napari_harm3.jobs.cohort",
     "preview_tissue": "napari_harm3.jobs.slides",
+    "find_tissue": "napari_harm3.jobs.slides",
     "extract_features": "napari_harm3.jobs.slides",
     "predict": "napari_harm3.jobs.prediction",
     "explain": "napari_harm3.jobs.explanation",

@@ -91,18 +91,22 @@ def drawn(
     return mask
 
 
-def geojson(contours: Sequence[Contour], level0: Pair) -> dict[str, Any]:
-    """Return contours in level-0 pixels, one feature a piece; QuPath reads it.
+def outlines(contour: Contour, level0: Pair) -> list[Float[np.ndarray, "n 2"]]:
+    """Return a piece's outline and its holes' in level-0 pixels, x and y.
 
-    An outline runs through pixel centres, so half a pixel is added.
+    A ring runs through the centres of pixels, so half a pixel is added.
     """
+    return [
+        (_without_midpoints(ring) + 0.5) * level0
+        for ring in (contour.outer, *contour.holes)
+    ]
+
+
+def geojson(contours: Sequence[Contour], level0: Pair) -> dict[str, Any]:
+    """Return contours in level-0 pixels, one feature a piece; QuPath reads it."""
     pieces = []
     for contour in contours:
-        rings = [
-            _without_midpoints(ring).astype(float) + 0.5
-            for ring in (contour.outer, *contour.holes)
-        ]
-        outer, *holes = (ring * level0 for ring in rings)
+        outer, *holes = outlines(contour, level0)
         if len(outer) >= 3:
             pieces += _valid(Polygon(outer, [hole for hole in holes if len(hole) >= 3]))
     return {

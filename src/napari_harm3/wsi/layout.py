@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from napari_harm3.config import to_plain
 from napari_harm3.wsi.config import AnyTissueConfig, PatchConfig
@@ -20,7 +19,7 @@ from napari_harm3.wsi.features import (
     own_attributes,
     write_bag,
 )
-from napari_harm3.wsi.patches import Patches, lay_patches
+from napari_harm3.wsi.patches import Patches, lay_patches, lost_patches
 from napari_harm3.wsi.slide import Slide
 from napari_harm3.wsi.tissue import Tissue, find_tissue
 
@@ -121,26 +120,6 @@ def write_layout(layout: Layout, out: Path) -> None:
         geometry=layout.tissue.polygons,
         attributes={**layout.attributes, **layout.findings},
     )
-
-
-def lost_patches(slide: Slide, patches: Patches) -> Bool[np.ndarray, "N"]:
-    """Return which patches touch a tile that the file does not hold.
-
-    Of a slide that OpenSlide reads nothing is known before it is read.
-    """
-    lost = np.zeros(len(patches.coords), dtype=bool)
-    if slide.tiff is None:
-        return lost
-    number = slide.level_for(patches.level0_px[0] / patches.size)
-    level = slide.tiff.levels[number]
-    scale = np.array([slide.width / level.width, slide.height / level.height])
-    first = patches.coords / scale // (level.tile_width, level.tile_height)
-    last = (patches.coords + patches.level0_px) / scale - 1
-    last //= level.tile_width, level.tile_height
-    for index in slide.tiff.broken(number).tolist():
-        row, column = divmod(index, level.columns)
-        lost |= ((first <= (column, row)) & (last >= (column, row))).all(axis=1)
-    return lost
 
 
 def agrees(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -222,6 +222,26 @@ def read_patches(
     return (pixels if whole.all() else pixels[whole]), whole
 
 
+def lost_patches(slide: Slide, patches: Patches) -> Bool[np.ndarray, "N"]:
+    """Return which patches touch a tile that the file does not hold.
+
+    Of a slide that OpenSlide reads nothing is known before it is read.
+    """
+    lost = np.zeros(len(patches.coords), dtype=bool)
+    if slide.tiff is None:
+        return lost
+    number = slide.level_for(patches.level0_px[0] / patches.size)
+    level = slide.tiff.levels[number]
+    scale = np.array([slide.width / level.width, slide.height / level.height])
+    first = patches.coords / scale // (level.tile_width, level.tile_height)
+    last = (patches.coords + patches.level0_px) / scale - 1
+    last //= level.tile_width, level.tile_height
+    for index in slide.tiff.broken(number).tolist():
+        row, column = divmod(index, level.columns)
+        lost |= ((first <= (column, row)) & (last >= (column, row))).all(axis=1)
+    return lost
+
+
 def batches(count: int, size: int, begin: int = 0) -> Iterator[slice]:
     """Yield the rows of each batch."""
     for start in range(begin, count, size):

@@ -46,6 +46,9 @@ SUFFIXES = (
 )
 """What files of slides end in."""
 
+PLAIN = ("aperio", "generic-tiff")
+"""Vendors whose tiles lie side by side and are all there."""
+
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 Pair = tuple[float, float]
@@ -70,6 +73,7 @@ class Slide:
 
     def __init__(self, path: Path, *, source_mpp: float | None = None) -> None:
         self.path, self.name = path, path.name
+        self.stated_mpp = source_mpp
         self._file = _file_of(path)
         self._stamp = _stamp(self._file)
         self._handle, why = _with_openslide(self._file)
@@ -112,6 +116,7 @@ class Slide:
         """Let go of the file."""
         if self._handle is not None:
             self._handle.close()
+            self._handle = None
         if self._tiff is not None:
             self._tiff.close()
 
@@ -128,6 +133,9 @@ class Slide:
     @property
     def bounds(self) -> tuple[int, int, int, int]:
         """The scanned part: x, y, width, height."""
+        if self.vendor in PLAIN:
+            # OpenSlide would leave out borders whose tiles are empty, which is damage.
+            return 0, 0, self.width, self.height
         keys = ("x", "y", "width", "height")
         found = [self._properties.get(f"openslide.bounds-{k}", "") for k in keys]
         if all(value.isdecimal() for value in found):
@@ -257,7 +265,8 @@ class Slide:
     def _composited(
         self, level: int, x: int, y: int, width: int, height: int
     ) -> UInt8[np.ndarray, "height width 3"]:
-        assert self._handle is not None
+        if self._handle is None:
+            raise SlideError(f"{self.name} is closed.")
         try:
             region = self._handle.read_region((x, y), level, (width, height))
         except openslide.OpenSlideError as error:
@@ -381,6 +390,8 @@ def _with_tiff(
     """
     if handle is None:
         return _without_openslide(path, why), "OpenSlide does not read it"
+    if handle.properties.get("openslide.vendor") not in PLAIN:
+        return None, "its tiles overlap, or only OpenSlide knows how they lie"
     try:
         tiff = TiledTiff(path, sizes=handle.level_dimensions)
     except SlideError as error:

@@ -6,6 +6,7 @@ grid, decoding them ourselves gives the same pixels several times faster.
 
 import logging
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ class TiledTiff:
         except (OSError, ValueError, tifffile.TiffFileError) as error:
             raise SlideError(f"{path.name} is no TIFF that can be read.") from error
         try:
+            _require_whole_directory(self.name, self._file)
             pages = (
                 _own_pyramid(self.name, self._file) if sizes is None else self._pages()
             )
@@ -97,7 +99,7 @@ class TiledTiff:
         except SlideError:
             self.close()
             raise
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, struct.error) as error:
             self.close()
             raise SlideError(
                 f"{path.name} is damaged in its directory: copy it again."
@@ -258,6 +260,27 @@ def missing_codec(page: TiffPage) -> str:
     except KeyError:
         return str(getattr(page.compression, "name", page.compression))
     return ""
+
+
+def _require_whole_directory(name: str, file: TiffFile) -> None:
+    """Refuse a file whose directory goes on beyond its end; tifffile would stop there.
+
+    Raises
+    ------
+    SlideError
+        If levels are lost.
+    """
+    handle, form = file.filehandle, file.tiff
+    handle.seek(file.pages[-1].offset)
+    (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    handle.seek(tags * form.tagsize, 1)
+    (after,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+    below = [sub for page in file.pages for sub in getattr(page, "subifds", None) or ()]
+    if after or any(offset >= handle.size for offset in below):
+        raise SlideError(
+            f"{name} is cut short: its directory goes on beyond its end "
+            f"({handle.size} bytes are there). Copy it again."
+        )
 
 
 def _own_pyramid(name: str, file: TiffFile) -> list[TiffPage]:

@@ -1,13 +1,14 @@
 """Small pieces that several panels are made of."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QHeaderView,
@@ -155,6 +156,13 @@ class Curve(QWidget):
             ]
             for (x0, y0), (x1, y1) in itertools.pairwise(places):
                 painter.drawLine(x0, y0, x1, y1)
+
+
+def choice(names: Iterable[str]) -> QComboBox:
+    """Return a box to choose one name from."""
+    box = QComboBox()
+    box.addItems(list(names))
+    return box
 
 
 def note(text: str = "", style: str = SOFT) -> QLabel:

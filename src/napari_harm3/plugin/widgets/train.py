@@ -9,7 +9,6 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QProcess, QTimer
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QPlainTextEdit,
@@ -21,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_harm3.plugin.session import Session
-from napari_harm3.plugin.widgets.parts import Curve, PathField, note
+from napari_harm3.plugin.widgets.parts import Curve, PathField, choice, note
 from napari_harm3.training.config import METHODS, RunConfig
 
 POLL_MS = 500
@@ -35,10 +34,10 @@ class TrainWidget(QWidget):
         self.session = Session.of(napari_viewer)
         self._read = 0
         self._done: dict[int, int] = {}
-        self.method = _choice(METHODS)
-        self.size_box = _choice(("small", "full"))
+        self.method = choice(METHODS)
+        self.size_box = choice(("small", "full"))
         self.size_box.currentTextChanged.connect(self._defaults)
-        self.device = _choice(("auto", "cpu", "cuda"))
+        self.device = choice(("auto", "cpu", "cuda"))
         self.folds = _number(2, 20, RunConfig.of("harm3", "small").folds)
         self.epochs = _number(1, 1000, 1)
         self.seed = _number(0, 99999, 0)
@@ -188,12 +187,6 @@ class TrainWidget(QWidget):
     def _defaults(self, size: str) -> None:
         config = RunConfig.of("harm3", "small" if size == "small" else "full")
         self.epochs.setValue(config.training.epochs)
-
-
-def _choice(names: Any) -> QComboBox:
-    box = QComboBox()
-    box.addItems(list(names))
-    return box
 
 
 def _number(low: int, high: int, value: int) -> QSpinBox:
