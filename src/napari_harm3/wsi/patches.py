@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 
 from napari_harm3.errors import SlideError
 from napari_harm3.wsi.config import PatchConfig, Rule
@@ -15,6 +15,9 @@ from napari_harm3.wsi.tissue import Tissue
 
 COARSER = 1.10
 """A slide coarser than the patches by more than this would invent pixels."""
+
+ROUNDING = 0.0025
+"""A patch may be read from whole pixels if that changes its scale by less."""
 
 FOUR_CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 POINTS: dict[Rule, tuple[tuple[float, float], ...]] = {
@@ -166,39 +169,9 @@ def read_patch(
     SlideError
         If the file is damaged there.
     """
-    level = slide.level_for(min(level0_px) / size)
-    dimensions = slide.level_dimensions[level]
-    across = level0_px[0] * dimensions[0] / slide.width
-    down = level0_px[1] * dimensions[1] / slide.height
-    width, height = max(round(across), 1), max(round(down), 1)
-    if min(width, height) < size:
-        return _enlarged(slide, level, (x, y), (across, down), size)
-    pixels = slide.read(level, x, y, width, height)
-    if (width, height) == (size, size):
-        return pixels
-    shrunk = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(shrunk, np.uint8)
-
-
-def _enlarged(
-    slide: Slide, level: int, corner: tuple[int, int], extent: Pair, size: int
-) -> UInt8[np.ndarray, "size size 3"]:
-    """Return a patch that has fewer pixels than asked, at its exact scale.
-
-    Whole pixels of a coarse slide would be off by up to a hundredth.
-    """
-    width, height = int(np.ceil(extent[0])) + 1, int(np.ceil(extent[1])) + 1
-    pixels = slide.read(level, *corner, width, height)
-    step_x, step_y = extent[0] / size, extent[1] / size
-    to_source = np.array([[step_x, 0, step_x / 2 - 0.5], [0, step_y, step_y / 2 - 0.5]])
-    enlarged = cv2.warpAffine(
-        pixels,
-        to_source,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(enlarged, np.uint8)
+    patch = np.empty((size, size, 3), np.uint8)
+    _PatchReader(slide, level0_px, size).read_into(patch, x, y)
+    return patch
 
 
 def read_patches(
@@ -209,17 +182,102 @@ def read_patches(
     A damaged patch is left out, never white.
     """
     coords, size = patches.coords[rows], patches.size
+    reader = _PatchReader(slide, patches.level0_px, size)
     pixels = np.empty((len(coords), size, size, 3), np.uint8)
     whole = np.zeros(len(coords), dtype=bool)
     for number, (x, y) in enumerate(coords.tolist()):
         try:
-            pixels[number] = read_patch(
-                slide, x, y, level0_px=patches.level0_px, size=size
-            )
+            reader.read_into(pixels[number], x, y)
             whole[number] = True
         except SlideError:
             continue
     return (pixels if whole.all() else pixels[whole]), whole
+
+
+class _PatchReader:
+    """Reads patches of one size from the level that is just fine enough.
+
+    Whole pixels of the level are averaged by area where they are so many that their
+    number is as good as exact; elsewhere the patch is resampled at its exact scale.
+    """
+
+    def __init__(self, slide: Slide, level0_px: Pair, size: int) -> None:
+        self._slide, self._size = slide, size
+        self._level = slide.level_for(min(level0_px) / size)
+        width, height = slide.level_dimensions[self._level]
+        self._extent = (
+            level0_px[0] * width / slide.width,
+            level0_px[1] * height / slide.height,
+        )
+        self._whole = tuple(max(round(length), 1) for length in self._extent)
+        exact = all(
+            abs(count - length) <= ROUNDING * length
+            for count, length in zip(self._whole, self._extent, strict=True)
+        )
+        if min(self._extent) < size * (1 - ROUNDING):
+            self._read = self._enlarged
+        elif not exact:
+            self._read = self._weighted
+        elif self._whole == (size, size):
+            self._read = self._native
+        else:
+            self._read = self._averaged
+
+    def read_into(
+        self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
+    ) -> None:
+        self._read(patch, x, y)
+
+    def _native(self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int) -> None:
+        self._slide.read_into(patch, self._level, x, y)
+
+    def _averaged(
+        self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
+    ) -> None:
+        pixels = self._slide.read(self._level, x, y, *self._whole)
+        cv2.resize(pixels, patch.shape[1::-1], patch, interpolation=cv2.INTER_AREA)
+
+    def _weighted(
+        self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
+    ) -> None:
+        across, down = (area_weights(length, self._size) for length in self._extent)
+        pixels = self._slide.read(self._level, x, y, across.shape[1], down.shape[1])
+        mean = np.einsum("rh,hwc,kw->rkc", down, pixels, across, optimize=True)
+        patch[:] = np.rint(mean)
+
+    def _enlarged(
+        self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
+    ) -> None:
+        width, height = (int(np.ceil(length)) + 1 for length in self._extent)
+        pixels = self._slide.read(self._level, x, y, width, height)
+        step_x, step_y = (length / self._size for length in self._extent)
+        to_source = np.array(
+            [[step_x, 0, step_x / 2 - 0.5], [0, step_y, step_y / 2 - 0.5]]
+        )
+        patch[:] = cv2.warpAffine(
+            pixels,
+            to_source,
+            (self._size, self._size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+
+def area_weights(length: float, size: int) -> Float[np.ndarray, "size pixels"]:
+    """Return how much of each source pixel every target pixel covers, summing to one.
+
+    Parameters
+    ----------
+    length
+        Source pixels that the target spans, not whole.
+    size
+        Target pixels.
+    """
+    edges = np.arange(size + 1) * length / size
+    pixel = np.arange(int(np.ceil(length)))
+    covered = np.clip(edges[:, None] - pixel, 0, 1)
+    weights: Float[np.ndarray, "size pixels"] = np.diff(covered, axis=0) * size / length
+    return weights
 
 
 def lost_patches(slide: Slide, patches: Patches) -> Bool[np.ndarray, "N"]:
@@ -252,7 +310,7 @@ def tissue_fractions(
     tissue: Tissue, coords: Int64[np.ndarray, "N 2"], side: Pair
 ) -> UInt8[np.ndarray, "N"]:
     """Return the tissue under each patch, 0 to 255, by a summed-area table."""
-    table = np.pad(tissue.mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    table = cv2.integral(tissue.mask.astype(np.uint8))
     rows, columns = tissue.mask.shape
     scale = np.array(tissue.level0_per_pixel)
     low = np.rint(coords / scale).astype(int).clip(0, (columns, rows))

@@ -167,16 +167,24 @@ class Slide:
     def read(
         self, level: int, x: int, y: int, width: int, height: int
     ) -> UInt8[np.ndarray, "height width 3"]:
-        """Return a region as RGB; what was not scanned has the background colour.
+        """Return a region as RGB; see `read_into`."""
+        region = np.empty((height, width, 3), np.uint8)
+        self.read_into(region, level, x, y)
+        return region
+
+    def read_into(
+        self, region: UInt8[np.ndarray, "height width 3"], level: int, x: int, y: int
+    ) -> None:
+        """Fill an array with a region as RGB; bare where nothing was scanned.
 
         Parameters
         ----------
+        region
+            Takes the pixels; its shape says how many.
         level
-            Pyramid level that the pixels come from.
+            Pyramid level that they come from.
         x, y
             Upper left corner at level 0.
-        width, height
-            Pixels of that level.
 
         Raises
         ------
@@ -184,11 +192,10 @@ class Slide:
             If the file is damaged there.
         """
         if self._tiff is None:
-            return self._composited(level, x, y, width, height)
-        down_x, down_y = self._down(level)
-        return self._tiff.read(
-            level, round(x / down_x), round(y / down_y), width, height
-        )
+            region[:] = self._composited(level, x, y, region.shape[1], region.shape[0])
+        else:
+            down_x, down_y = self._down(level)
+            self._tiff.read_into(region, level, round(x / down_x), round(y / down_y))
 
     def read_reduced(
         self, level: int, reduction: int, x: int, y: int, width: int, height: int

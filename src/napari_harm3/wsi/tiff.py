@@ -114,14 +114,30 @@ class TiledTiff:
     def read(
         self, level: int, x: int, y: int, width: int, height: int, *, reduction: int = 1
     ) -> UInt8[np.ndarray, "height width 3"]:
-        """Return a region; white where the slide ends.
+        """Return a region; white where the slide ends."""
+        region = np.empty((height, width, 3), np.uint8)
+        self.read_into(region, level, x, y, reduction=reduction)
+        return region
+
+    def read_into(
+        self,
+        region: UInt8[np.ndarray, "height width 3"],
+        level: int,
+        x: int,
+        y: int,
+        *,
+        reduction: int = 1,
+    ) -> None:
+        """Fill an array with a region; white where the slide ends.
 
         Parameters
         ----------
+        region
+            Takes the pixels; its shape says how many.
         level
-            Level that the pixels come from.
-        x, y, width, height
-            In pixels of that level, divided by `reduction`.
+            Level that they come from.
+        x, y
+            Upper left corner, in pixels of that level divided by `reduction`.
         reduction
             1, 2, 4 or 8; only a JPEG level has others than 1.
 
@@ -132,9 +148,11 @@ class TiledTiff:
         """
         at = self.levels[level]
         step_x, step_y = at.tile_width // reduction, at.tile_height // reduction
-        region = np.full((height, width, 3), 255, np.uint8)
+        height, width, _ = region.shape
         right = min(x + width, -(-at.width // reduction))
         bottom = min(y + height, -(-at.height // reduction))
+        if x < 0 or y < 0 or right < x + width or bottom < y + height:
+            region[:] = 255
         for row in range(max(y, 0) // step_y, -(-bottom // step_y)):
             for column in range(max(x, 0) // step_x, -(-right // step_x)):
                 left, top = column * step_x, row * step_y
@@ -144,7 +162,6 @@ class TiledTiff:
                 region[y0 - y : y1 - y, x0 - x : x1 - x] = tile[
                     y0 - top : y1 - top, x0 - left : x1 - left
                 ]
-        return region
 
     def tile(self, level: int, index: int, reduction: int = 1) -> Tile:
         """Return a tile as RGB.

@@ -22,28 +22,31 @@ class TileCache:
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit, self._bytes = limit, 0
-        self._tiles: OrderedDict[Hashable, Future[Tile]] = OrderedDict()
+        self._tiles: OrderedDict[Hashable, Tile] = OrderedDict()
+        self._coming: dict[Hashable, Future[Tile]] = {}
         self._lock = Lock()
 
     def get(self, key: Hashable, decode: Callable[[], Tile]) -> Tile:
         """Return a tile, decoding it if it is not here; an error is not kept."""
         with self._lock:
-            held = self._tiles.get(key)
-            if held is not None:
+            tile = self._tiles.get(key)
+            if tile is not None:
                 self._tiles.move_to_end(key)
-            else:
-                made = self._tiles[key] = Future[Tile]()
-        if held is not None:
-            return held.result()
+                return tile
+            coming = self._coming.get(key)
+            if coming is None:
+                ours = self._coming[key] = Future[Tile]()
+        if coming is not None:
+            return coming.result()
         try:
             tile = decode()
         except BaseException as error:
             with self._lock:
-                self._tiles.pop(key, None)
-            made.set_exception(error)
+                del self._coming[key]
+            ours.set_exception(error)
             raise
-        made.set_result(tile)
-        self._account(tile.nbytes)
+        self._keep(key, tile)
+        ours.set_result(tile)
         return tile
 
     @property
@@ -57,11 +60,11 @@ class TileCache:
             self._tiles.clear()
             self._bytes = 0
 
-    def _account(self, added: int) -> None:
+    def _keep(self, key: Hashable, tile: Tile) -> None:
         with self._lock:
-            self._bytes += added
-            for key in list(self._tiles):
-                if self._bytes <= self._limit:
-                    break
-                if self._tiles[key].done():
-                    self._bytes -= self._tiles.pop(key).result().nbytes
+            del self._coming[key]
+            self._tiles[key] = tile
+            self._bytes += tile.nbytes
+            while self._bytes > self._limit:
+                _, oldest = self._tiles.popitem(last=False)
+                self._bytes -= oldest.nbytes
