@@ -13,14 +13,12 @@ def examine(files: Sequence[Path], *, source_mpp: float | None = None) -> Job:
     A folder of one DICOM slide is one file; of another folder, its slides are.
     """
     from napari_harm3.data.inspection import inspect_file
-    from napari_harm3.wsi.slide import slides_in
+    from napari_harm3.wsi.folder import slides_at
 
-    given: list[Path] = []
-    for file in files:
-        given += (slides_in(file) if file.is_dir() else []) or [file]
+    given = [slide for file in files for slide in slides_at(file)]
     rows = []
     for done, file in enumerate(given):
         yield Progress(stage="doctor", step=done, of=len(given), text=file.name)
         report = inspect_file(file, source_mpp=source_mpp)
-        rows.append({"file": str(file.resolve()), **asdict(report)})
+        rows.append({"file": str(file.absolute()), **asdict(report)})
     yield finished("doctor", {"files": rows})

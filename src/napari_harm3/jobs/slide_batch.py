@@ -142,7 +142,7 @@ def _named(
 
 
 def _slides_in(folder: Path) -> list[Path]:
-    from napari_harm3.wsi.slide import slides_in
+    from napari_harm3.wsi.folder import slides_in
 
     return slides_in(folder)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_harm3.errors import SlideError
-from napari_harm3.wsi.slide import SUFFIXES, Slide, open_slide
+from napari_harm3.wsi.folder import SUFFIXES
+from napari_harm3.wsi.resolution import UNSTATED
+from napari_harm3.wsi.slide import Slide, open_slide
 from napari_harm3.wsi.tiff import TiledTiff
 
 SAMPLED_TILES = 256
@@ -57,6 +59,7 @@ def inspect_slide(
 
 
 def _described(slide: Slide) -> list[str]:
+    count = len(slide.level_dimensions)
     sizes = ", ".join(
         f"{width} x {height} (1:{down:.4g})"
         for (width, height), down in zip(
@@ -64,14 +67,14 @@ def _described(slide: Slide) -> list[str]:
         )
     )
     said = [
-        f"{len(slide.level_dimensions)} levels: {sizes}.",
+        f"{count} {'level' if count == 1 else 'levels'}: {sizes}.",
         f"Read by {slide.reader}: {slide.reader_note}.",
     ]
     if slide.mpp is not None:
         x, y = slide.mpp
         said.append(f"{x:.4g} x {y:.4g} microns per pixel, {slide.mpp_source}.")
     else:
-        why = slide.mpp_note or "does not state its resolution (microns per pixel)"
+        why = slide.mpp_note or UNSTATED
         said.append(f"It {why}: give --source-mpp or the column 'mpp'.")
     if slide.mpp is not None and slide.mpp_note:
         said.append(f"It {slide.mpp_note}.")
@@ -85,16 +88,19 @@ def _missing(tiff: TiledTiff) -> list[str]:
         broken = tiff.broken(number)
         if broken.size:
             empty = int((level.counts[broken] == 0).sum())
-            cause = [f"{empty} are empty"] if empty else []
+            cause = [f"{empty} empty"] if empty else []
             if beyond := broken.size - empty:
                 end = int((level.offsets + level.counts).max())
                 cause.append(
-                    f"{beyond} lie beyond the end of the file ({tiff.size} of {end} "
-                    "bytes are there)"
+                    f"{beyond} beyond the end of the file ({tiff.size} of {end} bytes "
+                    "are there)"
                 )
+            first = broken[0]
             faults.append(
-                f"Level {number}: of {level.offsets.size} tiles {' and '.join(cause)}, "
-                f"the first is tile {broken[0]}: copy the file again."
+                f"Level {number} lacks {broken.size} of {level.offsets.size} tiles, "
+                f"{' and '.join(cause)}; the first is tile {first} "
+                f"({level.counts[first]} bytes at {level.offsets[first]}): copy the "
+                "file again."
             )
     return faults
 
@@ -106,9 +112,8 @@ def _undecodable(slide: Slide) -> list[str]:
     faults = []
     for number, level in enumerate(tiff.levels):
         held = np.setdiff1d(np.arange(level.offsets.size), tiff.broken(number))
-        chosen = held[
-            np.unique(np.linspace(0, len(held) - 1, SAMPLED_TILES, dtype=int))
-        ]
+        places = np.linspace(0, len(held), SAMPLED_TILES, endpoint=False, dtype=int)
+        chosen = held[np.unique(places)] if len(held) else held
         bad = [tile for tile in chosen.tolist() if not _decodes(tiff, number, tile)]
         if bad:
             faults.append(

@@ -4,7 +4,6 @@ OpenSlide opens every vendor's format and says what the file says of itself. Whe
 file is plain RGB tiles, they are decoded without it, several times faster.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,40 +13,19 @@ import openslide
 from jaxtyping import UInt8
 
 from napari_harm3.errors import SlideError
-from napari_harm3.wsi.tiff import REDUCTIONS, TiledTiff
+from napari_harm3.wsi.files import SlideFiles
+from napari_harm3.wsi.resolution import UNSTATED, require_plausible, resolution
+from napari_harm3.wsi.tiff import REDUCTIONS, NotPlainError, TiledTiff
 
 WHITE = (255, 255, 255)
-PLAUSIBLE_MPP = (0.05, 20.0)
-"""No scanner makes finer or coarser slides; a value beyond is not believed."""
-
-USUAL_MPP = (0.1, 2.0)
-POWER_MPP = 10.0
-"""Objective power times microns per pixel; scanners differ by less than two."""
-
-PROBE_BYTES = 1 << 22
-"""A file up to sixteen times this is fingerprinted whole, a larger one by probes."""
-
 PROBE_TILES = (0.5, 0.3, 0.7)
 """Places of the tiles of level 0 that are decoded both ways at opening."""
 
-SUFFIXES = (
-    ".svs",
-    ".tif",
-    ".tiff",
-    ".ndpi",
-    ".mrxs",
-    ".scn",
-    ".bif",
-    ".vms",
-    ".vmu",
-    ".svslide",
-    ".czi",
-    ".dcm",
-)
-"""What files of slides end in."""
-
 PLAIN = ("aperio", "generic-tiff")
 """Vendors whose tiles lie side by side and are all there."""
+
+ALPHA_ROUNDING = 2
+"""OpenSlide multiplies by alpha and divides again, in whole numbers."""
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -74,27 +52,26 @@ class Slide:
     def __init__(self, path: Path, *, source_mpp: float | None = None) -> None:
         self.path, self.name = path, path.name
         self.stated_mpp = source_mpp
+        if source_mpp is not None:
+            require_plausible(source_mpp)
         self._file = _file_of(path)
-        self._stamp = _stamp(self._file)
+        self._files = SlideFiles(self._file)
         self._handle, why = _with_openslide(self._file)
-        self._tiff, self.reader_note = _with_tiff(self._file, self._handle, why)
+        # Asked first: after a fault OpenSlide refuses to tell them.
         self._properties: Mapping[str, str] = (
             {} if self._handle is None else dict(self._handle.properties)
         )
-        self.level_dimensions: tuple[tuple[int, int], ...] = (
-            self._handle.level_dimensions
-            if self._handle is not None
-            else tuple((one.width, one.height) for one in self._fast.levels)
-        )
+        self._tiff, self.reader_note = _with_tiff(self._file, self._handle, why)
+        self._files.watch_parts(self.vendor)
+        self.level_dimensions = self._sizes()
         self.width: int = self.level_dimensions[0][0]
         self.height: int = self.level_dimensions[0][1]
         self.level_downsamples: tuple[float, ...] = tuple(
             (self.width / width + self.height / height) / 2
             for width, height in self.level_dimensions
         )
-        own = None if self._handle is not None else self._fast.mpp
-        self.mpp, self.mpp_source, self.mpp_note = _resolution(
-            self._properties, own, source_mpp
+        self.mpp, self.mpp_source, self.mpp_note = resolution(
+            self._properties, own=self._own_mpp, stated=source_mpp
         )
         if self._handle is not None and self._tiff is not None:
             self._handle.close()
@@ -157,7 +134,7 @@ class Slide:
             If neither the file nor the user says it; it is never assumed.
         """
         if self.mpp is None:
-            why = self.mpp_note or "does not state its resolution (microns per pixel)"
+            why = self.mpp_note or UNSTATED
             raise SlideError(
                 f"{self.name} {why}: give it in the column 'mpp' of the cohort table, "
                 "or as --source-mpp."
@@ -234,20 +211,10 @@ class Slide:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the content; of a large file, of its size and sixteen probes."""
-        digest = hashlib.sha256()
         try:
-            size = self._file.stat().st_size
-            with self._file.open("rb") as stream:
-                if size <= 16 * PROBE_BYTES:
-                    digest.update(stream.read())
-                else:
-                    digest.update(size.to_bytes(8, "little"))
-                    for probe in range(16):
-                        stream.seek((size - PROBE_BYTES) * probe // 15)
-                        digest.update(stream.read(PROBE_BYTES))
+            return self._files.fingerprint
         except OSError as error:
-            raise SlideError(f"{self.name} cannot be read.") from error
-        return digest.hexdigest()
+            raise SlideError(f"{self.name} cannot be read: check the disk.") from error
 
     def require_unchanged(self) -> None:
         """Refuse to go on with a file that was replaced while it was open.
@@ -255,15 +222,24 @@ class Slide:
         Raises
         ------
         SlideError
-            If its size, time or place on the disk is another one.
+            If size, time or place on the disk of one of its files is another one.
         """
-        if _stamp(self._file) != self._stamp:
+        if self._files.changed:
             raise SlideError(f"{self.name} was changed while it was read: run again.")
 
     @property
-    def _fast(self) -> TiledTiff:
-        assert self._tiff is not None
-        return self._tiff
+    def _own_mpp(self) -> Pair | None:
+        # OpenSlide knows what scanners write, and nothing of OME.
+        if self._tiff is None or not (self._tiff.ome or self._handle is None):
+            return None
+        return self._tiff.mpp
+
+    def _sizes(self) -> tuple[tuple[int, int], ...]:
+        if self._tiff is not None:
+            return tuple((level.width, level.height) for level in self._tiff.levels)
+        assert self._handle is not None
+        sizes: tuple[tuple[int, int], ...] = self._handle.level_dimensions
+        return sizes
 
     def _down(self, level: int) -> Pair:
         width, height = self.level_dimensions[level]
@@ -273,7 +249,7 @@ class Slide:
         self, level: int, x: int, y: int, width: int, height: int
     ) -> UInt8[np.ndarray, "height width 3"]:
         if self._handle is None:
-            raise SlideError(f"{self.name} is closed.")
+            raise SlideError(f"{self.name} is closed, or its file is gone: open it.")
         try:
             region = self._handle.read_region((x, y), level, (width, height))
         except openslide.OpenSlideError as error:
@@ -283,13 +259,7 @@ class Slide:
             raise SlideError(
                 f"{self.name} is damaged near x {x}, y {y}: copy it again."
             ) from error
-        rgba = np.asarray(region)
-        alpha = rgba[..., 3:]
-        if alpha.size and alpha.min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
-        share = alpha.astype(np.float32) / 255
-        blended = rgba[..., :3] * share + self._background * (1 - share)
-        return np.asarray(np.rint(blended), dtype=np.uint8)
+        return _laid_on(self._background, np.asarray(region))
 
 
 def open_slide(path: Path, *, source_mpp: float | None = None) -> Slide:
@@ -303,48 +273,39 @@ def open_slide(path: Path, *, source_mpp: float | None = None) -> Slide:
     return Slide(path, source_mpp=source_mpp)
 
 
-def slides_in(folder: Path) -> list[Path]:
-    """Return the slides in a folder and its subfolders, in order of their names.
-
-    Files are known by their suffix, so that a damaged one is not passed over. A
-    folder of one DICOM slide stands for its files.
-    """
-    if dicom := sorted(folder.glob("*.dcm")):
-        series = _by_series(dicom)
-        if len(series) == 1 and len(dicom) == len(list(folder.iterdir())):
-            return [folder]
-    else:
-        series = []
-    found = list(series)
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if not entry.with_suffix(".mrxs").exists():
-                found += slides_in(entry)
-        elif entry.suffix.lower() in SUFFIXES and entry not in dicom:
-            found.append(entry)
-    return sorted(found)
+def is_dicom_slide(file: Path) -> bool:
+    """Return whether a file is a slide in DICOM, whatever its name."""
+    return openslide.OpenSlide.detect_format(file) == "dicom"
 
 
-def _by_series(files: list[Path]) -> list[Path]:
-    """Return one file of each DICOM series; what cannot be opened stands alone."""
-    first: dict[str, Path] = {}
-    for file in files:
-        try:
-            with openslide.OpenSlide(file) as slide:
-                series = slide.properties.get("dicom.SeriesInstanceUID", file.name)
-        except openslide.OpenSlideError:
-            series = file.name
-        first.setdefault(series, file)
-    return list(first.values())
+def dicom_series(file: Path) -> str | None:
+    """Return which series a DICOM slide is of; None if it cannot be opened."""
+    try:
+        with openslide.OpenSlide(file) as slide:
+            return slide.properties.get("dicom.SeriesInstanceUID")
+    except openslide.OpenSlideError:
+        return None
 
 
 def _file_of(path: Path) -> Path:
     """Return the file to open; of a folder, the DICOM file that stands for it."""
+    try:
+        file = _found(path)
+        with file.open("rb") as stream:
+            empty = not stream.read(1)
+    except PermissionError as error:
+        raise SlideError(f"{path.name} may not be read: change its rights.") from error
+    except OSError as error:
+        raise SlideError(f"{path.name} cannot be read: check the disk.") from error
+    if empty:
+        raise SlideError(f"{path.name} is empty (0 bytes): copy it again.")
+    return file
+
+
+def _found(path: Path) -> Path:
     if path.is_dir():
         for file in sorted(path.iterdir()):
-            if file.is_file() and openslide.OpenSlide.detect_format(file) == "dicom":
+            if file.is_file() and is_dicom_slide(file):
                 return file
         raise SlideError(
             f"{path.name} is a folder without a DICOM slide: give the slide's file."
@@ -354,24 +315,7 @@ def _file_of(path: Path) -> Path:
         raise SlideError(
             f"{path.name}{dangling or ' does not exist'}: correct the path."
         )
-    try:
-        with path.open("rb") as stream:
-            empty = not stream.read(1)
-    except PermissionError as error:
-        raise SlideError(f"{path.name} may not be read: change its rights.") from error
-    except OSError as error:
-        raise SlideError(f"{path.name} cannot be read: check the disk.") from error
-    if empty:
-        raise SlideError(f"{path.name} is empty (0 bytes): copy it again.")
     return path
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _with_openslide(path: Path) -> tuple[openslide.OpenSlide | None, str]:
@@ -401,12 +345,12 @@ def _with_tiff(
         return None, "its tiles overlap, or only OpenSlide knows how they lie"
     try:
         tiff = TiledTiff(path, sizes=handle.level_dimensions)
-    except SlideError as error:
-        if "8-bit RGB" in str(error):
-            handle.close()
-            raise
+    except NotPlainError:
         return None, "not plain tiles of RGB"
-    for level, index in _probes(tiff):
+    except SlideError:
+        handle.close()
+        raise
+    for level, index in _probes(tiff, handle):
         if not _alike(tiff, handle, level, index):
             tiff.close()
             return None, "its tiles decode differently outside OpenSlide"
@@ -428,18 +372,18 @@ def _without_openslide(path: Path, why: str) -> TiledTiff:
     raise SlideError(f"{path.name} {why}: copy it again, or convert it to OME-TIFF.")
 
 
-def _probes(tiff: TiledTiff) -> list[tuple[int, int]]:
-    """Return some tiles: of every level the first, of level 0 a few within."""
+def _probes(tiff: TiledTiff, handle: openslide.OpenSlide) -> list[tuple[int, int]]:
+    """Return some tiles that both know: of every level the first, of level 0 more."""
     first = tiff.levels[0]
     rows = len(first.offsets) // first.columns
     inner = [
         int(rows * share) * first.columns + int(first.columns * share)
         for share in PROBE_TILES
     ]
-    return [
-        *((0, index) for index in inner),
-        *((level, 0) for level in range(len(tiff.levels))),
-    ]
+    # Of an OME-TIFF's levels OpenSlide sees the first alone.
+    both = zip(tiff.levels, handle.level_dimensions, strict=False)
+    known = [n for n, (at, size) in enumerate(both) if (at.width, at.height) == size]
+    return [(n, index) for n in known for index in ([*inner, 0] if n == 0 else [0])]
 
 
 def _alike(
@@ -455,63 +399,22 @@ def _alike(
         theirs = np.asarray(handle.read_region((x, y), level, (width, height)))
     except (SlideError, openslide.OpenSlideError):
         return True
-    opaque = bool((theirs[..., 3] == 255).all())
-    return opaque and np.array_equal(ours, theirs[..., :3])
+    rounding = 0 if (theirs[..., 3] == 255).all() else ALPHA_ROUNDING
+    glass = np.array(WHITE, dtype=np.uint8)
+    difference = ours.astype(np.int16) - _laid_on(glass, theirs)
+    return int(np.abs(difference).max()) <= rounding
 
 
-def _resolution(
-    properties: Mapping[str, str], own: Pair | None, stated: float | None
-) -> tuple[Pair | None, str | None, str]:
-    """Return microns per pixel, who says so, and what is odd about it.
-
-    A stated value wins; one that no scanner makes is not believed.
-    """
-    low, high = PLAUSIBLE_MPP
-    if stated is not None:
-        if not low <= stated <= high:
-            raise SlideError(
-                f"A resolution of {stated:g} microns per pixel was stated, and slides "
-                f"have {low:g} to {high:g}: correct --source-mpp or the column 'mpp'."
-            )
-        return (stated, stated), "stated", ""
-    found = own or _written(properties)
-    if found is None:
-        return None, None, ""
-    if not (low <= min(found) and max(found) <= high):
-        return (
-            None,
-            None,
-            f"states {found[0]:.4g} microns per pixel, which no slide has",
-        )
-    return found, "file", _oddity(properties, found)
-
-
-def _written(properties: Mapping[str, str]) -> Pair | None:
-    """Return the file's microns per pixel; some scanners write a decimal comma."""
-    for names in (("openslide.mpp-x", "openslide.mpp-y"), ("aperio.MPP",) * 2):
-        try:
-            x, y = (float(properties[name].replace(",", ".")) for name in names)
-        except (KeyError, ValueError):
-            continue
-        if np.isfinite((x, y)).all() and min(x, y) > 0:
-            return x, y
-    return None
-
-
-def _oddity(properties: Mapping[str, str], mpp: Pair) -> str:
-    low, high = USUAL_MPP
-    if not (low <= min(mpp) and max(mpp) <= high):
-        return f"states {mpp[0]:.3g} microns per pixel, unusual for a slide"
-    try:
-        power = float(properties["openslide.objective-power"])
-    except (KeyError, ValueError):
-        return ""
-    if power > 0 and not 0.5 < mpp[0] * power / POWER_MPP < 2:
-        return (
-            f"states {mpp[0]:.3g} microns per pixel and an objective of {power:g}x, "
-            "which do not go together"
-        )
-    return ""
+def _laid_on(
+    glass: UInt8[np.ndarray, "3"], rgba: UInt8[np.ndarray, "rows columns 4"]
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Return a picture without its alpha, as it looks on glass of a colour."""
+    alpha = rgba[..., 3:]
+    if alpha.size and alpha.min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    share = alpha.astype(np.float32) / 255
+    blended = rgba[..., :3] * share + glass * (1 - share)
+    return np.asarray(np.rint(blended), dtype=np.uint8)
 
 
 def _background(properties: Mapping[str, str]) -> UInt8[np.ndarray, "3"]:

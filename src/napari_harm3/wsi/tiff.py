@@ -5,9 +5,7 @@ grid, decoding them ourselves gives the same pixels several times faster.
 """
 
 import logging
-import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,9 +14,17 @@ import numpy as np
 import simplejpeg
 import tifffile
 from jaxtyping import Int64, UInt8
-from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG, TiffFile, TiffPage
+from tifffile import (
+    COMPRESSION,
+    EXTRASAMPLE,
+    PHOTOMETRIC,
+    PLANARCONFIG,
+    TiffFile,
+    TiffPage,
+)
 
 from napari_harm3.errors import SlideError
+from napari_harm3.wsi.resolution import Mpp, ome_mpp
 from napari_harm3.wsi.tiles import Tile, TileCache
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -30,15 +36,24 @@ REDUCTIONS = (1, 2, 4, 8)
 ADOBE_RGB = bytes.fromhex("ffee000e41646f626500640000000000")
 """The JPEG segment that says: three components, and they are RGB."""
 
-MICRONS = {
-    "m": 1e6,
-    "cm": 1e4,
-    "mm": 1e3,
-    "µm": 1.0,
-    "um": 1.0,
-    "nm": 1e-3,
-    "in": 25_400.0,
-}
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    tifffile.TiffFileError,
+)
+"""What tifffile and the codecs raise on bytes that make no sense."""
+
+COPY_AGAIN = "is damaged in its directory: copy it again."
+
+
+class NotPlainError(SlideError):
+    """Its tiles cannot be decoded here; OpenSlide may know how."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,43 +88,48 @@ class TiledTiff:
         The file.
     sizes
         Width and height of each level, where something else has found them; the
-        file's own pyramid if not given.
+        file's own pyramid if not given, and of an OME-TIFF always.
 
     Raises
     ------
     SlideError
-        If it is no TIFF of plain 8-bit RGB tiles, saying what it is instead.
+        If it is no TIFF of plain 8-bit RGB tiles, saying what it is instead; a
+        `NotPlainError` where OpenSlide may read it all the same.
     """
 
     def __init__(
         self, path: Path, *, sizes: tuple[tuple[int, int], ...] | None = None
     ) -> None:
         self.name = path.name
+        self._lock = Lock()
         try:
             self._file = TiffFile(path)
-        except (OSError, ValueError, tifffile.TiffFileError) as error:
-            raise SlideError(f"{path.name} is no TIFF that can be read.") from error
+        except DAMAGE as error:
+            raise SlideError(
+                f"{path.name} is no TIFF that can be read: copy it again."
+            ) from error
         try:
             _require_whole_directory(self.name, self._file)
+            self.ome = bool(self._file.is_ome)
             pages = (
-                _own_pyramid(self.name, self._file) if sizes is None else self._pages()
+                _own_pyramid(self.name, self._file)
+                if self.ome or sizes is None
+                else _pages_of(self.name, self._file, sizes)
             )
-            self.levels = tuple(_levels(self.name, pages, sizes))
+            self.levels = tuple(_level(self.name, page) for page in pages)
             self.size = self._file.filehandle.size
         except SlideError:
             self.close()
             raise
-        except (OSError, ValueError, LookupError, TypeError, struct.error) as error:
+        except DAMAGE as error:
             self.close()
-            raise SlideError(
-                f"{path.name} is damaged in its directory: copy it again."
-            ) from error
+            raise SlideError(f"{path.name} {COPY_AGAIN}") from error
         self.cache = TileCache()
-        self._lock = Lock()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Let go of the file, when nobody reads of it any more."""
+        with self._lock:
+            self._file.close()
 
     def read(
         self, level: int, x: int, y: int, width: int, height: int, *, reduction: int = 1
@@ -153,6 +173,8 @@ class TiledTiff:
         bottom = min(y + height, -(-at.height // reduction))
         if x < 0 or y < 0 or right < x + width or bottom < y + height:
             region[:] = 255
+        if right <= x or bottom <= y:
+            return
         for row in range(max(y, 0) // step_y, -(-bottom // step_y)):
             for column in range(max(x, 0) // step_x, -(-right // step_x)):
                 left, top = column * step_x, row * step_y
@@ -182,19 +204,18 @@ class TiledTiff:
         return np.flatnonzero((at.counts == 0) | (at.offsets == 0) | beyond)
 
     @property
-    def mpp(self) -> tuple[float, float] | None:
+    def mpp(self) -> Mpp | None:
         """Microns per pixel as OME or the resolution tags say; None if they do not."""
-        return _ome_resolution(self._file) or _tag_resolution(self.levels[0].page)
-
-    def _pages(self) -> list[TiffPage]:
-        return [page for page in self._file.pages if isinstance(page, TiffPage)]
+        first = self.levels[0]
+        said = ome_mpp(self._file.ome_metadata or "", first.width, first.height)
+        return said or _tag_resolution(first.page)
 
     def _decode(self, level: int, index: int, reduction: int) -> Tile:
         at = self.levels[level]
         try:
             data = self._raw(at, index)
             tile = _decoded(at, data, index, reduction)
-        except (ValueError, RuntimeError, OSError, KeyError) as error:
+        except DAMAGE as error:
             row, column = divmod(index, at.columns)
             scale = self.levels[0].width / at.width
             raise SlideError(
@@ -206,9 +227,13 @@ class TiledTiff:
 
     def _raw(self, at: Level, index: int) -> bytes:
         count, offset = int(at.counts[index]), int(at.offsets[index])
-        with self._lock:
-            self._file.filehandle.seek(offset)
-            data: bytes = self._file.filehandle.read(count)
+        data = b""
+        if offset + count <= self.size:  # a damaged count may ask for gigabytes
+            with self._lock:
+                if self._file.filehandle.closed:
+                    raise ValueError("the file is closed")
+                self._file.filehandle.seek(offset)
+                data = self._file.filehandle.read(count)
         if not count or len(data) != count:
             raise ValueError("the tile is not in the file")
         return data
@@ -224,10 +249,15 @@ def _decoded(at: Level, data: bytes, index: int, reduction: int) -> Tile:
     shape = at.tile_height // reduction, at.tile_width // reduction
     if tile.shape[:2] != shape or tile.dtype != np.uint8:
         raise ValueError("the tile has another size than its directory says")
-    if tile.shape[2] == 4:
-        alpha = tile[..., 3:].astype(np.uint16)
-        tile = (tile[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return np.asarray(tile, dtype=np.uint8)
+    return _on_white(tile, at.page.extrasamples) if tile.shape[2] == 4 else tile
+
+
+def _on_white(tile: UInt8[np.ndarray, "rows columns 4"], extra: tuple[int]) -> Tile:
+    """Return a tile without its alpha; unless told otherwise it is multiplied in."""
+    colour, alpha = tile[..., :3].astype(np.uint16), tile[..., 3:].astype(np.uint16)
+    if extra == (EXTRASAMPLE.UNASSALPHA,):
+        colour = (colour * alpha + 127) // 255
+    return np.minimum(colour + 255 - alpha, 255).astype(np.uint8)
 
 
 def _jpeg(at: Level, data: bytes, reduction: int) -> Tile:
@@ -254,8 +284,8 @@ def colour_fault(page: TiffPage) -> str:
         PHOTOMETRIC.SEPARATED: "CMYK",
     }
     bits, samples = page.bitspersample, page.samplesperpixel
-    if kind := kinds.get(page.photometric):
-        found = kind
+    if page.photometric not in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR):
+        found = kinds.get(page.photometric, f"{page.photometric.name} colours")
     elif bits != 8:
         found = f"{bits} bits a sample"
     elif samples not in (3, 4):
@@ -288,10 +318,12 @@ def _require_whole_directory(name: str, file: TiffFile) -> None:
         If levels are lost.
     """
     handle, form = file.filehandle, file.tiff
-    handle.seek(file.pages[-1].offset)
-    (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-    handle.seek(tags * form.tagsize, 1)
-    (after,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+    after = form.offsetsize  # anything but the 0 that ends a directory
+    if len(file.pages):
+        handle.seek(file.pages[-1].offset)
+        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+        handle.seek(tags * form.tagsize, 1)
+        (after,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
     below = [sub for page in file.pages for sub in getattr(page, "subifds", None) or ()]
     if after or any(offset >= handle.size for offset in below):
         raise SlideError(
@@ -301,67 +333,64 @@ def _require_whole_directory(name: str, file: TiffFile) -> None:
 
 
 def _own_pyramid(name: str, file: TiffFile) -> list[TiffPage]:
-    series = file.series[0]
+    """Return the levels of the largest picture; labels and macros are smaller."""
+    series = max(file.series, key=lambda one: one.size)
     if series.axes not in ("YXS", "YX"):
         raise SlideError(
             f"{name} holds {series.axes} and a slide is one RGB picture (YXS): export "
             "a single plane."
         )
-    return [level.keyframe for level in series.levels]
+    pages = [level.keyframe for level in series.levels]
+    if any(page.parent is not file for page in pages):
+        raise SlideError(f"{name} spreads over several files: export it as one.")
+    return pages
 
 
-def _levels(
-    name: str, pages: list[TiffPage], sizes: tuple[tuple[int, int], ...] | None
-) -> Iterator[Level]:
-    if sizes is not None:
-        tiled = {
-            (p.imagewidth, p.imagelength): p for p in reversed(pages) if p.is_tiled
-        }
-        if missing := [size for size in sizes if size not in tiled]:
-            raise SlideError(f"{name} has no plain tiles of level {missing[0]}.")
-        pages = [tiled[size] for size in sizes]
-    for page in pages:
-        if fault := colour_fault(page):
-            raise SlideError(f"{name} {fault}")
-        if not page.is_tiled:
-            raise SlideError(
-                f"{name} is a TIFF in strips, which cannot be read piecewise: convert "
-                "it to a tiled pyramid (vips tiffsave --tile --pyramid)."
-            )
-        if codec := missing_codec(page):
-            raise SlideError(f"{name} is compressed as {codec}, which has no decoder.")
-        tiles = -(-page.imagewidth // page.tilewidth)
-        tiles *= -(-page.imagelength // page.tilelength)
-        if not len(page.dataoffsets) == len(page.databytecounts) == tiles:
-            raise SlideError(f"{name} is damaged in its directory: copy it again.")
-        yield Level(
-            page=page,
-            width=page.imagewidth,
-            height=page.imagelength,
-            tile_width=page.tilewidth,
-            tile_height=page.tilelength,
-            offsets=np.asarray(page.dataoffsets, dtype=np.int64),
-            counts=np.asarray(page.databytecounts, dtype=np.int64),
+def _pages_of(
+    name: str, file: TiffFile, sizes: tuple[tuple[int, int], ...]
+) -> list[TiffPage]:
+    """Return the tiled page of each size, the first if there are several."""
+    pages = [page for page in file.pages if isinstance(page, TiffPage)]
+    tiled = {(p.imagewidth, p.imagelength): p for p in reversed(pages) if p.is_tiled}
+    if missing := [size for size in sizes if size not in tiled]:
+        raise NotPlainError(f"{name} has no plain tiles of level {missing[0]}.")
+    return [tiled[size] for size in sizes]
+
+
+def _level(name: str, page: TiffPage) -> Level:
+    if fault := colour_fault(page):
+        raise SlideError(f"{name} {fault}")
+    if not page.is_tiled:
+        raise NotPlainError(
+            f"{name} is a TIFF in strips, which cannot be read piecewise: convert it "
+            "to a tiled pyramid (vips tiffsave --tile --pyramid)."
         )
-
-
-def _ome_resolution(file: TiffFile) -> tuple[float, float] | None:
-    """Return microns per pixel of the first image that OME-XML describes."""
-    pixels = re.search(r"<Pixels\b[^>]*>", file.ome_metadata or "")
-    if pixels is None:
-        return None
-    found = dict(re.findall(r'PhysicalSize([XY](?:Unit)?)="([^"]*)"', pixels[0]))
-    try:
-        x, y = (
-            float(found[axis]) * MICRONS[found.get(f"{axis}Unit", "µm")]
-            for axis in "XY"
+    if codec := missing_codec(page):
+        raise NotPlainError(
+            f"{name} is compressed as {codec}, which has no decoder here: convert it "
+            "to OME-TIFF."
         )
-    except (KeyError, ValueError):
-        return None
-    return x, y
+    if page.photometric != PHOTOMETRIC.RGB and page.compression != COMPRESSION.JPEG:
+        raise NotPlainError(
+            f"{name} holds {page.photometric.name} colours that are not packed as "
+            "JPEG: export it as RGB."
+        )
+    tiles = -(-page.imagewidth // page.tilewidth)
+    tiles *= -(-page.imagelength // page.tilelength)
+    if not len(page.dataoffsets) == len(page.databytecounts) == tiles:
+        raise SlideError(f"{name} {COPY_AGAIN}")
+    return Level(
+        page=page,
+        width=page.imagewidth,
+        height=page.imagelength,
+        tile_width=page.tilewidth,
+        tile_height=page.tilelength,
+        offsets=np.asarray(page.dataoffsets, dtype=np.int64),
+        counts=np.asarray(page.databytecounts, dtype=np.int64),
+    )
 
 
-def _tag_resolution(page: TiffPage) -> tuple[float, float] | None:
+def _tag_resolution(page: TiffPage) -> Mpp | None:
     """Return microns per pixel of the resolution tags, where they have a unit."""
     unit = page.tags.valueof("ResolutionUnit", default=1)
     microns = {2: 25_400.0, 3: 10_000.0}.get(int(unit))

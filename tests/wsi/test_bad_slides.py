@@ -1,0 +1,245 @@
+"""Slides that are damaged, cut or missing: each is named, and none stops the rest."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_harm3.cli.main import main
+from napari_harm3.errors import SlideError
+from napari_harm3.wsi.patches import read_patch
+from napari_harm3.wsi.slide import open_slide
+from slide_files import (
+    GLASS,
+    HIT,
+    TILE,
+    assert_told,
+    bag,
+    beyond_the_end,
+    biopsy,
+    cut,
+    faults,
+    features,
+    flipped_stretch,
+    gigabytes,
+    move_directory_to_the_end,
+    no_bytes,
+    no_header,
+    overwrite,
+    tile_of,
+    write_slide,
+)
+
+DAMAGE = [no_header, flipped_stretch, no_bytes, beyond_the_end, gigabytes]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_patches_on_a_damaged_tile_are_marked_and_never_white(tmp_path, damage):
+    sound, broken = write_slide(tmp_path / "s.tif"), write_slide(tmp_path / "b.tif")
+    damage(broken)
+
+    rows = features([sound, broken], tmp_path)
+
+    whole, part = bag(tmp_path, "s"), bag(tmp_path, "b")
+    x, y = part["coords"].T
+    left, top = HIT % 6 * TILE, HIT // 6 * TILE
+    hit = (x < left + TILE) & (x + 224 > left) & (y < top + TILE) & (y + 224 > top)
+    assert 0 < hit.sum() < len(hit)
+    np.testing.assert_array_equal(part["status"], hit)
+    assert not part["features"][hit].any()
+    np.testing.assert_allclose(
+        part["features"][~hit], whole["features"][~hit], atol=1e-4
+    )
+    assert [row["status"] for row in rows] == ["done", "damaged"]
+    assert rows[1]["damaged"] == hit.sum()
+    assert "patches could not be read" in rows[1]["message"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_place_is_told_where_it_is_read(tmp_path, damage):
+    path = write_slide(tmp_path / "b.tif")
+    damage(path)
+
+    with open_slide(path) as slide:
+        with pytest.raises(SlideError) as told:
+            read_patch(slide, 224, 224, level0_px=(224, 224), size=224)
+        elsewhere = slide.read(0, 0, 0, 90, 90)
+
+    assert_told(str(told.value), "b.tif is damaged near x 256, y 256", "tile 14")
+    assert abs(elsewhere.astype(int) - GLASS).max() < 3
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
+def test_a_slide_cut_before_its_directory_is_refused(tmp_path, share):
+    path = write_slide(tmp_path / "cut.tif")
+    move_directory_to_the_end(path)
+    cut(path, share)
+
+    with pytest.raises(SlideError) as told:
+        open_slide(path)
+
+    assert_told(str(told.value), "cut.tif is cut short", "bytes are there", "Copy it")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
+def test_of_a_slide_cut_behind_its_directory_the_rest_is_used(tmp_path, share):
+    path = write_slide(tmp_path / "cut.tif", [biopsy()])
+    cut(path, share)
+
+    (row,) = features([path], tmp_path)
+
+    part = bag(tmp_path, "cut")
+    assert row["status"] == "damaged"
+    assert "overview could not be read" in row["message"]
+    size = path.stat().st_size
+    with open_slide(path) as slide:
+        held = np.setdiff1d(np.arange(30), slide.tiff.broken(0))
+    assert all(sum(tile_of(path, tile)) <= size for tile in held)
+    assert len(held) == sum(sum(tile_of(path, tile)) <= size for tile in range(30))
+    lost = [t for t in range(30) if t not in held]
+    for (x, y), status in zip(part["coords"], part["status"], strict=True):
+        columns, rows = range(x // TILE, (x + 223) // TILE + 1), range(y // TILE, 5)
+        touched = {
+            row * 6 + column
+            for row in rows
+            if row * TILE < y + 224
+            for column in columns
+        }
+        assert status == bool(touched & set(lost))
+
+
+@pytest.mark.parametrize("kept", [30, -30])
+def test_a_slide_cut_within_its_directory_is_refused(tmp_path, kept):
+    path = write_slide(tmp_path / "cut.tif")
+    if kept < 0:
+        move_directory_to_the_end(path)
+    path.write_bytes(path.read_bytes()[:kept])
+
+    with pytest.raises(SlideError) as told:
+        open_slide(path)
+
+    assert_told(str(told.value), "cut.tif", remedy="opy it again")
+
+
+def empty_file(path):
+    path.write_bytes(b"")
+
+
+def text_file(path):
+    path.write_text("no slide at all " * 40)
+
+
+def folder(path):
+    path.mkdir()
+
+
+def full_folder(path):
+    path.mkdir()
+    (path / "notes.txt").write_text("no slide")
+
+
+def dangling_link(path):
+    path.symlink_to("gone.svs")
+
+
+def looped_link(path):
+    path.symlink_to(path.name)
+
+
+def nothing(path):
+    del path
+
+
+@pytest.mark.parametrize(
+    ("make", "what", "remedy"),
+    [
+        (empty_file, "is empty (0 bytes)", "copy it again"),
+        (text_file, "of a format that OpenSlide does not read", "convert it"),
+        (folder, "is a folder without a DICOM slide", "give the slide's file"),
+        (full_folder, "is a folder without a DICOM slide", "give the slide's file"),
+        (dangling_link, "is a link to a file that is gone", "correct the path"),
+        (looped_link, "is a link to a file that is gone", "correct the path"),
+        (nothing, "does not exist", "correct the path"),
+    ],
+)
+def test_what_is_no_slide_says_what_it_is(tmp_path, make, what, remedy):
+    make(tmp_path / "a.svs")
+
+    with pytest.raises(SlideError) as told:
+        open_slide(tmp_path / "a.svs")
+
+    assert_told(str(told.value), "a.svs", what, remedy)
+    assert faults(tmp_path / "a.svs") == [[str(told.value)]]
+
+
+def test_an_mrxs_without_its_folder_asks_for_it(tmp_path):
+    path = tmp_path / "a.mrxs"
+    path.write_bytes(b"\xff\xd8\xff\xe0" * 100)
+
+    with pytest.raises(SlideError) as told:
+        open_slide(path)
+
+    assert_told(str(told.value), "a.mrxs needs the folder a beside it", "", "copy both")
+
+
+@pytest.mark.parametrize("path", [["x" * 300 + ".tif"], ["a.tif", "b.tif"]])
+def test_a_path_that_cannot_be_is_told(tmp_path, path):
+    write_slide(tmp_path / "a.tif")
+
+    with pytest.raises(SlideError) as told:
+        open_slide(tmp_path.joinpath(*path))
+
+    assert_told(str(told.value), path[-1])
+
+
+def test_every_slide_of_a_batch_ends_as_one_row(tmp_path, capsys):
+    good = [write_slide(tmp_path / f"good{number}.tif") for number in (1, 2)]
+    hurt = write_slide(tmp_path / "hurt.tif")
+    no_header(hurt)
+    bare = write_slide(tmp_path / "bare.tif", [np.full((600, 600, 3), GLASS, np.uint8)])
+    short = write_slide(tmp_path / "short.tif")
+    cut(short, 0.1)
+    unsized = write_slide(tmp_path / "unsized.tif", mpp=None)
+    (tmp_path / "copy").mkdir()
+    same_stem = write_slide(tmp_path / "copy" / "good1.tiff")
+    for name, make in (("e.svs", empty_file), ("t.svs", text_file), ("f", folder)):
+        make(tmp_path / name)
+    bad = [tmp_path / name for name in ("e.svs", "t.svs", "f", "none.svs")]
+    slides = [good[0], *bad, short, hurt, bare, unsized, same_stem, good[1]]
+
+    with pytest.raises(SystemExit) as ended:
+        main(["tissue", *map(str, slides), "--out", str(tmp_path / "o"), "--json"])
+    outlined = json.loads(capsys.readouterr().out)["slides"]
+    encoded = features(slides, tmp_path / "o")
+
+    assert ended.value.code == 1
+    for rows in (outlined, encoded):
+        assert [Path(row["slide"]) for row in rows] == slides
+        status = {Path(row["slide"]).name: row["status"] for row in rows}
+        assert status == {
+            **dict.fromkeys(["good1.tif", "good2.tif"], "done"),
+            **dict.fromkeys(["e.svs", "t.svs", "f", "none.svs"], "failed"),
+            **dict.fromkeys(["short.tif", "unsized.tif", "good1.tiff"], "failed"),
+            "hurt.tif": "done" if rows is outlined else "damaged",
+            "bare.tif": "empty",
+        }
+        for row in rows:
+            if row["status"] == "failed":
+                assert row["message"].endswith(".")
+                assert str(tmp_path) not in row["message"]
+            assert (row["message"] == "") == (row["status"] == "done")
+    assert "same name" in encoded[-2]["message"]
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert summary["slides"] == encoded
+
+
+def test_none_of_the_patches_readable_is_a_failure(tmp_path):
+    path = write_slide(tmp_path / "a.tif")
+    for tile in range(30):
+        overwrite(path, tile_of(path, tile)[0], bytes(100))
+
+    (row,) = features([path], tmp_path)
+
+    assert row["status"] == "failed"
+    assert_told(row["message"], "a.tif is damaged: none of its", "", "Copy it again")
