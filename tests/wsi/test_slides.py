@@ -9,46 +9,20 @@ import numpy as np
 import pytest
 import tifffile
 
+from drawn_slides import GLASS, PINK, write_tiff
 from napari_harm3.errors import ConfigError, FeatureError, SlideError
 from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.config import EncoderConfig, PatchConfig, TissueConfig
 from napari_harm3.wsi.encoder import load_encoder
 from napari_harm3.wsi.extraction import extract
 from napari_harm3.wsi.layout import lay_out, write_layout
-from napari_harm3.wsi.patches import lay_patches, read_patch
-from napari_harm3.wsi.pyramid import pyramid
 from napari_harm3.wsi.slide import open_slide
-from napari_harm3.wsi.tissue import find_tissue, tissue_mask
 
 TINY = EncoderConfig(name="vit_tiny_patch16_224", depth=1, batch=4)
-PINK = (220, 140, 190)
-
-
-def write_tiff(path, pixels, mpp=0.5, levels=2):
-    """Write a pyramid that OpenSlide opens."""
-    with tifffile.TiffWriter(path) as writer:
-        for level in range(levels):
-            options = {}
-            if mpp is not None:
-                options = {
-                    "resolution": (1e4 / (mpp * 2**level),) * 2,
-                    "resolutionunit": "CENTIMETER",
-                }
-            writer.write(
-                pixels[:: 2**level, :: 2**level],
-                tile=(256, 256),
-                photometric="rgb",
-                compression="jpeg",
-                compressionargs={"level": 95},
-                subfiletype=int(level > 0),
-                metadata=None,
-                **options,
-            )
-    return path
 
 
 def biopsy(height=1120, width=1344):
-    pixels = np.full((height, width, 3), 243, np.uint8)
+    pixels = np.full((height, width, 3), GLASS, np.uint8)
     pixels[300:800, 350:1000] = PINK
     rng = np.random.default_rng(0)
     pixels[300:800, 350:1000] += rng.integers(0, 25, (500, 650, 1), dtype=np.uint8)
@@ -57,7 +31,7 @@ def biopsy(height=1120, width=1344):
 
 @pytest.fixture
 def slide_path(tmp_path):
-    return write_tiff(tmp_path / "s.tif", biopsy())
+    return write_tiff(tmp_path / "s.tif", biopsy(), levels=2)
 
 
 @pytest.fixture(scope="module")
@@ -76,89 +50,13 @@ def extraction(slide, out, encoder):
     return extract(lay_out(slide, TissueConfig(), PatchConfig()), out, encoder)
 
 
-def test_tissue_is_found_where_it_was_drawn(slide_path):
-    with open_slide(slide_path) as slide:
-        tissue = find_tissue(slide, TissueConfig())
-
-    assert tissue.fraction == pytest.approx(500 * 650 / (1120 * 1344), rel=0.05)
-    ring = np.array(tissue.polygons["features"][0]["geometry"]["coordinates"][0])
-    np.testing.assert_allclose(ring.min(axis=0), (350, 300), atol=25)
-    np.testing.assert_allclose(ring.max(axis=0), (1000, 800), atol=25)
-
-
 def test_bare_glass_is_empty_and_no_error(tmp_path, encoder):
-    path = write_tiff(tmp_path / "g.tif", np.full((600, 600, 3), 243, np.uint8))
+    path = write_tiff(tmp_path / "g.tif", np.full((600, 600, 3), GLASS, np.uint8))
 
     bag = bag_of(path, tmp_path / "g.harm3.h5", encoder)
 
     assert len(bag.status) == 0
     assert bag.features.shape == (0, 192)
-
-
-def test_small_specks_and_small_holes_are_no_matter():
-    thumbnail = np.full((200, 200, 3), 243, np.uint8)
-    thumbnail[50:150, 50:150] = PINK
-    thumbnail[95:100, 95:100] = 243
-    thumbnail[10:13, 10:13] = PINK
-
-    mask = tissue_mask(thumbnail, TissueConfig())
-
-    assert mask[97, 97]
-    assert not mask[11, 11]
-
-
-def test_patches_begin_at_the_origin_and_none_leaves_the_slide(slide_path):
-    with open_slide(slide_path) as slide:
-        grid = lay_patches(slide, find_tissue(slide, TissueConfig()), PatchConfig())
-
-    assert (grid.coords % 224 == 0).all()
-    assert (grid.coords + 224 <= (1344, 1120)).all()
-    assert grid.level0_px == (224, 224)
-
-
-@pytest.mark.parametrize("source_mpp", [0.1, 0.2272, 0.25, 0.499, 0.5, 0.54])
-def test_a_delivered_pixel_has_the_asked_size(slide_path, source_mpp):
-    with open_slide(slide_path, source_mpp=source_mpp) as slide:
-        grid = lay_patches(
-            slide,
-            find_tissue(slide, TissueConfig(um_per_pixel=2)),
-            PatchConfig(patch=64),
-        )
-        delivered = np.array(grid.level0_px) * source_mpp / 64
-        pixels = read_patch(slide, 0, 0, level0_px=grid.level0_px, size=64)
-
-    np.testing.assert_allclose(delivered, 0.5, rtol=0.005)
-    assert pixels.shape == (64, 64, 3)
-
-
-def test_a_slide_too_coarse_is_refused_unless_allowed(slide_path):
-    with open_slide(slide_path, source_mpp=0.6) as slide:
-        tissue = find_tissue(slide, TissueConfig())
-        with pytest.raises(SlideError, match="coarser than"):
-            lay_patches(slide, tissue, PatchConfig())
-        allowed = lay_patches(slide, tissue, PatchConfig(allow_upsampling=True))
-    assert len(allowed.coords)
-
-
-def test_a_slide_without_resolution_opens_and_is_refused_where_it_matters(tmp_path):
-    path = write_tiff(tmp_path / "n.tif", biopsy(), mpp=None)
-    with open_slide(path) as slide:
-        assert slide.mpp is None
-        with pytest.raises(SlideError, match=r"n\.tif does not state its resolution"):
-            find_tissue(slide, TissueConfig())
-    with open_slide(path, source_mpp=0.5) as slide:
-        assert slide.mpp_source == "stated"
-        assert find_tissue(slide, TissueConfig()).fraction > 0.1
-
-
-@pytest.mark.parametrize("kept", [0, 10, 400])
-def test_a_file_that_is_no_slide_is_named(tmp_path, slide_path, kept):
-    broken = tmp_path / "b.tif"
-    broken.write_bytes(slide_path.read_bytes()[:kept])
-    with pytest.raises(SlideError, match=r"b\.tif"):
-        open_slide(broken)
-    with pytest.raises(SlideError, match=r"none\.svs does not exist"):
-        open_slide(tmp_path / "none.svs")
 
 
 def damaged_copy(source, target):
@@ -349,16 +247,6 @@ def test_a_damaged_bag_is_refused_and_coordinates_alone_are_no_features(
         write_layout(layout, tmp_path / "c.harm3.h5")
     with pytest.raises(FeatureError, match="without features"):
         read_bag(tmp_path / "c.harm3.h5")
-
-
-def test_a_level_of_the_viewer_is_the_slide(slide_path):
-    with open_slide(slide_path) as slide:
-        level = pyramid(slide)[0]
-        part = level[300:310, 340:360]
-
-        np.testing.assert_array_equal(part, slide.read(0, 340, 300, 20, 10))
-        assert level[5, 7].shape == (3,)
-        assert np.asarray(pyramid(slide)[1]).shape == (560, 672, 3)
 
 
 def test_real_slides(real_data, tmp_path, encoder):

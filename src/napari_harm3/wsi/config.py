@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
@@ -39,6 +39,12 @@ class TissueConfig:
     """Smaller holes are filled."""
 
 
+def _require_odd(width: int) -> int:
+    if width % 2 == 0:
+        raise ValueError("a median needs a middle, so its width is odd")
+    return width
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ClamTissueConfig:
     """How CLAM tells tissue from glass, in pixels of the level that it reads."""
@@ -49,7 +55,7 @@ class ClamTissueConfig:
     saturation: Annotated[int, Field(ge=0, le=255)] = 8
     """Tissue is more saturated than this."""
 
-    median: Annotated[int, Field(ge=1)] = 7
+    median: Annotated[int, Field(ge=1), AfterValidator(_require_odd)] = 7
     """Width of the median filter, pixels, odd."""
 
     closing: Annotated[int, Field(ge=0)] = 4

@@ -14,9 +14,6 @@ from shapely.geometry.polygon import orient
 Pair = tuple[float, float]
 Ring = Int[np.ndarray, "n 2"]
 
-ON_EDGE = 1e-7
-"""A grid point this near to an outline, in pixels, lies on it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Contour:
@@ -83,7 +80,8 @@ def drawn(
 ) -> UInt8[np.ndarray, "rows columns"]:
     """Return contours as a mask, their own border pixels included."""
     mask = np.zeros(shape, np.uint8)
-    for contour in contours:
+    # A piece within a hole is smaller than the piece around it, and drawn after it.
+    for contour in sorted(contours, key=lambda one: -cv2.contourArea(one.outer)):
         cv2.drawContours(mask, [contour.outer], -1, 1, cv2.FILLED)
         if contour.holes:
             cv2.drawContours(mask, list(contour.holes), -1, 0, cv2.FILLED)
@@ -159,9 +157,10 @@ def grid_points_in(
     flips = _counted(shape, row[crosses], beyond[crosses]) % 2 == 1
     inside = np.logical_xor.accumulate(flips, axis=1)[:, :-1]
     side = np.where(inside, np.int8(1), np.int8(-1))
-    # On the outline: where it cuts the row, and along an edge that lies in it.
-    left = np.where(level, np.minimum(ax, bx), cut) - ON_EDGE
-    right = np.where(level, np.maximum(ax, bx), cut) + ON_EDGE
+    # On the outline: where it cuts the row, and along an edge that lies in it. Of
+    # corners in whole pixels a cut at whole or half ones is calculated exactly.
+    left = np.where(level, np.minimum(ax, bx), cut)
+    right = np.where(level, np.maximum(ax, bx), cut)
     begin, after = np.searchsorted(x, left), np.searchsorted(x, right, side="right")
     meets = begin < after
     if meets.any():

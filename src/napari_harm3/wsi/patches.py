@@ -19,6 +19,9 @@ COARSER = 1.10
 ROUNDING = 0.0025
 """A patch may be read from whole pixels if that changes its scale by less."""
 
+SPILL = 2
+"""Pixels of a level by which rounding alone can bring a patch beyond the slide."""
+
 FOUR_CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 POINTS: dict[Rule, tuple[tuple[float, float], ...]] = {
     "corners_any": FOUR_CORNERS,
@@ -84,10 +87,11 @@ def grid(bounds: tuple[int, int, int, int], side: Pair) -> Int64[np.ndarray, "N 
     # Floats are rounded only at the end, so that the grid does not drift.
     columns = x0 + np.arange(int((width + 1e-6) // side[0])) * side[0]
     rows = y0 + np.arange(int((height + 1e-6) // side[1])) * side[1]
-    x, y = (part.ravel() for part in np.meshgrid(columns, rows))
-    coords = np.stack([np.rint(x), np.rint(y)], axis=1).astype(np.int64)
-    end = np.array([x0 + width, y0 + height]) + 0.5
-    return coords[(coords + side <= end).all(axis=1)]
+    # What rounding would push over the edge stays within.
+    columns = np.minimum(np.rint(columns), np.floor(x0 + width - side[0] + 1e-6))
+    rows = np.minimum(np.rint(rows), np.floor(y0 + height - side[1] + 1e-6))
+    x, y = np.meshgrid(columns, rows)
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)
 
 
 def taken(
@@ -203,53 +207,79 @@ class _PatchReader:
 
     def __init__(self, slide: Slide, level0_px: Pair, size: int) -> None:
         self._slide, self._size = slide, size
-        self._level = slide.level_for(min(level0_px) / size)
-        width, height = slide.level_dimensions[self._level]
-        self._extent = (
-            level0_px[0] * width / slide.width,
-            level0_px[1] * height / slide.height,
-        )
-        self._whole = tuple(max(round(length), 1) for length in self._extent)
+        self.level = slide.level_for(min(level0_px) / size)
+        self._bounds = slide.level_dimensions[self.level]
+        self._down = slide.width / self._bounds[0], slide.height / self._bounds[1]
+        self._extent = level0_px[0] / self._down[0], level0_px[1] / self._down[1]
+        columns, rows = (max(round(length), 1) for length in self._extent)
         exact = all(
             abs(count - length) <= ROUNDING * length
-            for count, length in zip(self._whole, self._extent, strict=True)
+            for count, length in zip((columns, rows), self._extent, strict=True)
         )
-        if min(self._extent) < size * (1 - ROUNDING):
-            self._read = self._enlarged
-        elif not exact:
-            self._read = self._weighted
-        elif self._whole == (size, size):
-            self._read = self._native
+        self._native = exact and columns == rows == size
+        if exact and min(columns, rows) >= size:
+            self._resample = self._averaged
+        elif max(self._extent) > size * (1 + ROUNDING):
+            self._resample = self._weighted
+            columns, rows = (int(np.ceil(length)) for length in self._extent)
         else:
-            self._read = self._averaged
+            self._resample = self._enlarged
+            columns, rows = (int(np.ceil(length)) + 1 for length in self._extent)
+        self.pixels = columns, rows
+        """Of the level, that a patch is made of, along x and y."""
+
+    def first(self, coords: Int64[np.ndarray, "N 2"]) -> Int64[np.ndarray, "N 2"]:
+        """Return the pixel of the level at which patches begin."""
+        return np.rint(coords / self._down).astype(np.int64)
 
     def read_into(
         self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
     ) -> None:
-        self._read(patch, x, y)
+        if self._native:
+            self._slide.read_into(patch, self.level, x, y)
+            self._end_with_slide(patch, x, y)
+        else:
+            pixels = self._slide.read(self.level, x, y, *self.pixels)
+            self._end_with_slide(pixels, x, y)
+            self._resample(pixels, patch)
 
-    def _native(self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int) -> None:
-        self._slide.read_into(patch, self._level, x, y)
+    def _end_with_slide(
+        self, pixels: UInt8[np.ndarray, "rows columns 3"], x: int, y: int
+    ) -> None:
+        """Repeat the slide's last pixels where only rounding makes a patch go on."""
+        for line, start, down, count, bound in zip(
+            (pixels.swapaxes(0, 1), pixels),
+            (x, y),
+            self._down,
+            self.pixels,
+            self._bounds,
+            strict=True,
+        ):
+            beyond = round(start / down) + count - bound
+            if 0 < beyond <= min(SPILL, count - 1):
+                line[-beyond:] = line[-beyond - 1]
 
     def _averaged(
-        self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
+        self,
+        pixels: UInt8[np.ndarray, "rows columns 3"],
+        patch: UInt8[np.ndarray, "size size 3"],
     ) -> None:
-        pixels = self._slide.read(self._level, x, y, *self._whole)
         cv2.resize(pixels, patch.shape[1::-1], patch, interpolation=cv2.INTER_AREA)
 
     def _weighted(
-        self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
+        self,
+        pixels: UInt8[np.ndarray, "rows columns 3"],
+        patch: UInt8[np.ndarray, "size size 3"],
     ) -> None:
         across, down = (area_weights(length, self._size) for length in self._extent)
-        pixels = self._slide.read(self._level, x, y, across.shape[1], down.shape[1])
         mean = np.einsum("rh,hwc,kw->rkc", down, pixels, across, optimize=True)
         patch[:] = np.rint(mean)
 
     def _enlarged(
-        self, patch: UInt8[np.ndarray, "size size 3"], x: int, y: int
+        self,
+        pixels: UInt8[np.ndarray, "rows columns 3"],
+        patch: UInt8[np.ndarray, "size size 3"],
     ) -> None:
-        width, height = (int(np.ceil(length)) + 1 for length in self._extent)
-        pixels = self._slide.read(self._level, x, y, width, height)
         step_x, step_y = (length / self._size for length in self._extent)
         to_source = np.array(
             [[step_x, 0, step_x / 2 - 0.5], [0, step_y, step_y / 2 - 0.5]]
@@ -285,19 +315,17 @@ def lost_patches(slide: Slide, patches: Patches) -> Bool[np.ndarray, "N"]:
 
     Of a slide that OpenSlide reads nothing is known before it is read.
     """
-    lost = np.zeros(len(patches.coords), dtype=bool)
     if slide.tiff is None:
-        return lost
-    number = slide.level_for(patches.level0_px[0] / patches.size)
-    level = slide.tiff.levels[number]
-    scale = np.array([slide.width / level.width, slide.height / level.height])
-    first = patches.coords / scale // (level.tile_width, level.tile_height)
-    last = (patches.coords + patches.level0_px) / scale - 1
-    last //= level.tile_width, level.tile_height
-    for index in slide.tiff.broken(number).tolist():
-        row, column = divmod(index, level.columns)
-        lost |= ((first <= (column, row)) & (last >= (column, row))).all(axis=1)
-    return lost
+        return np.zeros(len(patches.coords), dtype=bool)
+    reader = _PatchReader(slide, patches.level0_px, patches.size)
+    level = slide.tiff.levels[reader.level]
+    broken = np.zeros(len(level.offsets), np.uint8)
+    broken[slide.tiff.broken(reader.level)] = 1
+    tile = level.tile_width, level.tile_height
+    first = reader.first(patches.coords)
+    last = first + reader.pixels - 1
+    found = _sums(broken.reshape(-1, level.columns), first // tile, last // tile + 1)
+    return np.asarray(found > 0)
 
 
 def batches(count: int, size: int, begin: int = 0) -> Iterator[slice]:
@@ -310,18 +338,29 @@ def tissue_fractions(
     tissue: Tissue, coords: Int64[np.ndarray, "N 2"], side: Pair
 ) -> UInt8[np.ndarray, "N"]:
     """Return the tissue under each patch, 0 to 255, by a summed-area table."""
-    table = cv2.integral(tissue.mask.astype(np.uint8))
     rows, columns = tissue.mask.shape
     scale = np.array(tissue.level0_per_pixel)
     low = np.rint(coords / scale).astype(int).clip(0, (columns, rows))
     high = np.rint((coords + side) / scale).astype(int).clip(0, (columns, rows))
     high = np.maximum(high, np.minimum(low + 1, (columns, rows)))
-    (left, top), (right, bottom) = low.T, high.T
-    inside = (
+    area = np.maximum((high - low).prod(axis=1), 1)
+    inside = _sums(tissue.mask.astype(np.uint8), low, high)
+    return np.asarray(np.rint(255 * inside / area), dtype=np.uint8)
+
+
+def _sums(
+    mask: UInt8[np.ndarray, "rows columns"],
+    low: Int64[np.ndarray, "N 2"],
+    high: Int64[np.ndarray, "N 2"],
+) -> Int64[np.ndarray, "N"]:
+    """Return the pixels set from each x and y to before another."""
+    table = cv2.integral(mask)
+    end = table.shape[1] - 1, table.shape[0] - 1
+    (left, top), (right, bottom) = low.clip(0, end).T, high.clip(0, end).T
+    total = (
         table[bottom, right]
         - table[top, right]
         - table[bottom, left]
         + table[top, left]
     )
-    area = np.maximum((right - left) * (bottom - top), 1)
-    return np.asarray(np.rint(255 * inside / area), dtype=np.uint8)
+    return np.asarray(total, dtype=np.int64)

@@ -4,8 +4,11 @@ Files hold levels a factor of 2, 4 or more apart. What lies between is made of t
 finer one, by area.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -26,6 +29,12 @@ WHOLE_PIXELS = 32_000_000
 SMALLEST_BLOCK = 128
 DAMAGED_COLOUR = 204
 """Grey: what cannot be read looks like neither glass nor tissue."""
+
+SLOW_PIXELS = 64_000_000
+"""Decoding more than this at once is noticed, even at a fraction of its size."""
+
+KEPT_PIXELS = 16_000_000
+"""A coarse picture that is kept is no larger."""
 
 COARSEST = 512
 """A level smaller than this along both axes is the last."""
@@ -55,19 +64,13 @@ def overview(slide: Slide, um_per_pixel: float) -> Overview:
     columns = max(round(slide.width * mpp_x / um_per_pixel), 1)
     rows = max(round(slide.height * mpp_y / um_per_pixel), 1)
     down = min(slide.width / columns, slide.height / rows)
-    source = _Source.of(slide, down)
-    # Box means of whole pixels bring a huge level down to a few million pixels.
-    box = 1
-    if source.width * source.height > WHOLE_PIXELS:
-        box = max(int(down / source.down), 1)
-    picture = np.empty((-(-source.height // box), -(-source.width // box), 3), np.uint8)
-    damaged = 0
-    side = max(BLOCK // box, 1)
-    for top in range(0, picture.shape[0], side):
-        for left in range(0, picture.shape[1], side):
-            part = picture[top : top + side, left : left + side]
-            bad = _fill(part, source, left * box, top * box, box)
-            damaged += bad
+    # From twice as fine a level: JPEG smears colour over the edges of a coarse one.
+    source = _Source.of(slide, down / 2)
+    # Boxes no larger than memory asks for: the last one stands for a whole one.
+    box = math.ceil(math.sqrt(source.width * source.height / WHOLE_PIXELS))
+    box = max(min(box, int(down / source.down)), 1)
+    picture = _canvas(source, box)
+    damaged = sum(_blocks(picture, source, box))
     scaled = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
     return Overview(
         picture=np.asarray(scaled, dtype=np.uint8),
@@ -106,8 +109,70 @@ class _Source:
     def read(self, x: int, y: int, width: int, height: int) -> Pixels:
         return self.slide.read_reduced(self.level, self.reduction, x, y, width, height)
 
+    @property
+    def slow(self) -> bool:
+        """Whether seeing all of it means to decode for seconds."""
+        width, height = self.slide.level_dimensions[self.level]
+        return width * height > SLOW_PIXELS
 
-def _fill(part: Pixels, source: _Source, x: int, y: int, box: int) -> int:
+
+class CoarsePicture:
+    """A slide that has no coarse level of its own, shrunk once and kept.
+
+    Parameters
+    ----------
+    source
+        What it is made of.
+    box
+        Pixels of the source that one of its pixels spans.
+    """
+
+    def __init__(self, source: _Source, box: int) -> None:
+        self.down = source.down * box
+        self._picture = _canvas(source, box)
+        self.height, self.width = self._picture.shape[:2]
+        self._blocks = _blocks(self._picture, source, box)
+        self._count = math.prod(
+            -(-length // max(BLOCK // box, 1)) for length in self._picture.shape[:2]
+        )
+        self._done = 0
+        self._lock = Lock()
+
+    @property
+    def made(self) -> bool:
+        """Whether it can be seen without waiting."""
+        return self._done == self._count
+
+    def make(self) -> Iterator[tuple[int, int]]:
+        """Go on making it; yield blocks done and blocks in all."""
+        while not self.made:
+            with self._lock:
+                self._done += sum(1 for _ in islice(self._blocks, 1))
+            yield self._done, self._count
+
+    def read(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """Return a part of it, made whole first if need be."""
+        for _ in self.make():
+            pass
+        return self._picture[y : y + height, x : x + width]
+
+
+def _canvas(source: _Source, box: int) -> Pixels:
+    return np.empty((-(-source.height // box), -(-source.width // box), 3), np.uint8)
+
+
+def _blocks(picture: Pixels, source: _Source, box: int) -> Iterator[int]:
+    """Fill a picture block by block; yield how much of each cannot be read."""
+    side = max(BLOCK // box, 1)
+    for top in range(0, picture.shape[0], side):
+        for left in range(0, picture.shape[1], side):
+            part = picture[top : top + side, left : left + side]
+            yield _fill(part, source, left * box, top * box, box)
+
+
+def _fill(
+    part: Pixels, source: "_Source | CoarsePicture", x: int, y: int, box: int
+) -> int:
     """Fill a part of a picture from its source; return how many blocks are damaged."""
     width = min(part.shape[1] * box, source.width - x)
     height = min(part.shape[0] * box, source.height - y)
@@ -128,7 +193,7 @@ def _fill(part: Pixels, source: _Source, x: int, y: int, box: int) -> int:
 
 
 def _mended(
-    source: _Source, x: int, y: int, width: int, height: int
+    source: _Source | CoarsePicture, x: int, y: int, width: int, height: int
 ) -> tuple[Pixels, int]:
     """Return a region in which what cannot be read is grey, and how much that is."""
     try:
@@ -138,19 +203,24 @@ def _mended(
             return np.full((height, width, 3), DAMAGED_COLOUR, np.uint8), 1
     region = np.empty((height, width, 3), np.uint8)
     damaged = 0
-    for left, top, columns, rows in _quarters(width, height):
-        part, bad = _mended(source, x + left, y + top, columns, rows)
-        region[top : top + rows, left : left + columns] = part
-        damaged += bad
+    for top, rows in _halves(y, height):
+        for left, columns in _halves(x, width):
+            part, bad = _mended(source, left, top, columns, rows)
+            region[top - y :, left - x :][:rows, :columns] = part
+            damaged += bad
     return region, damaged
 
 
-def _quarters(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
-    half_x = width if width <= SMALLEST_BLOCK else (width + 1) // 2
-    half_y = height if height <= SMALLEST_BLOCK else (height + 1) // 2
-    for top in range(0, height, half_y):
-        for left in range(0, width, half_x):
-            yield left, top, min(half_x, width - left), min(half_y, height - top)
+def _halves(start: int, length: int) -> Iterator[tuple[int, int]]:
+    """Yield start and length of halves that meet where tiles do, most likely."""
+    if length <= SMALLEST_BLOCK:
+        yield start, length
+        return
+    middle = (start + length // 2) // SMALLEST_BLOCK * SMALLEST_BLOCK
+    if middle <= start:
+        middle += SMALLEST_BLOCK
+    yield start, middle - start
+    yield middle, start + length - middle
 
 
 class SlideLevel:
@@ -162,18 +232,22 @@ class SlideLevel:
         An open slide.
     down
         Level-0 pixels that one of its pixels spans.
+    coarse
+        What it is made of instead of the slide's next finer level.
     """
 
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, slide: Slide, down: float) -> None:
-        self._source = _Source.of(slide, down)
-        self._box = max(round(down / self._source.down), 1)
-        self.down = self._source.down * self._box
+    def __init__(
+        self, slide: Slide, down: float, coarse: CoarsePicture | None = None
+    ) -> None:
+        self.source = coarse or _Source.of(slide, down)
+        self._box = max(round(down / self.source.down), 1)
+        self.down = self.source.down * self._box
         self.shape = (
-            -(-self._source.height // self._box),
-            -(-self._source.width // self._box),
+            -(-self.source.height // self._box),
+            -(-self.source.width // self._box),
             3,
         )
         self.size = self.shape[0] * self.shape[1] * 3
@@ -181,22 +255,23 @@ class SlideLevel:
     def __getitem__(self, key: Any) -> UInt8[np.ndarray, "..."]:
         """Return a region by slices, reading only what it covers; damage is grey."""
         parts = key if isinstance(key, tuple) else (key,)
-        rows, columns = (*parts, slice(None), slice(None))[:2]
-        top, bottom, row_step = _span(rows, self.shape[0])
-        left, right, column_step = _span(columns, self.shape[1])
-        region = np.empty((max(bottom - top, 1), max(right - left, 1), 3), np.uint8)
-        _fill(region, self._source, left * self._box, top * self._box, self._box)
-        region = region[::row_step, ::column_step]
-        rest = parts[2:] if len(parts) > 2 else ()
-        squeezed = region[
-            0 if isinstance(rows, int | np.integer) else slice(None),
-            0 if isinstance(columns, int | np.integer) else slice(None),
-        ]
-        return squeezed[(..., *rest)] if rest else squeezed
+        for place, part in enumerate(parts):
+            if part is Ellipsis:
+                whole = (slice(None),) * (self.ndim + 1 - len(parts))
+                parts = (*parts[:place], *whole, *parts[place + 1 :])
+                break
+        rows, columns, *rest = (*parts, slice(None), slice(None))[: max(len(parts), 2)]
+        top, bottom, rows = _window(rows, self.shape[0])
+        left, right, columns = _window(columns, self.shape[1])
+        region = np.empty((bottom - top, right - left, 3), np.uint8)
+        if region.size:
+            _fill(region, self.source, left * self._box, top * self._box, self._box)
+        return region[(rows, columns, *rest)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Pixels:
         """Return the whole level."""
-        del copy
+        if copy is False:
+            raise ValueError("A level of a slide is read, so it is always a copy.")
         whole = self[:, :]
         return whole if dtype is None else whole.astype(dtype)
 
@@ -205,21 +280,36 @@ def pyramid(slide: Slide) -> list[SlideLevel]:
     """Return levels a factor of two apart, the file's own among them.
 
     Between two levels of the file, and beyond its coarsest, levels are made of the
-    next finer one.
+    next finer one. Where that would take seconds every time, they are made of one
+    picture, which `coarse_picture` returns.
     """
     own = sorted(slide.level_downsamples)
     levels = [SlideLevel(slide, 1.0)]
+    kept: CoarsePicture | None = None
     while max(levels[-1].shape[:2]) > COARSEST:
         down = levels[-1].down * 2
         # A level of the file that is nearly there is taken as it is.
-        near = [d for d in own if 0.75 < d / down < 1.5]
-        levels.append(SlideLevel(slide, min(near, default=down)))
+        down = min([d for d in own if 0.75 < d / down < 1.5], default=down)
+        source = _Source.of(slide, down)
+        small = slide.width * slide.height / down**2 <= KEPT_PIXELS
+        if kept is None and source.slow and small:
+            kept = CoarsePicture(source, max(round(down / source.down), 1))
+        levels.append(SlideLevel(slide, down, kept))
     return levels
 
 
-def _span(part: Any, size: int) -> tuple[int, int, int]:
-    if isinstance(part, slice):
-        return part.indices(size)
-    index = int(part)
-    index += size if index < 0 else 0
-    return index, index + 1, 1
+def coarse_picture(levels: Sequence[SlideLevel]) -> CoarsePicture | None:
+    """Return the picture that coarse levels are made of, if they need one."""
+    source = levels[-1].source
+    return source if isinstance(source, CoarsePicture) else None
+
+
+def _window(part: Any, size: int) -> tuple[int, int, Any]:
+    """Return where an index begins and ends, and the index of what lies between."""
+    covered = range(size)[part]
+    if isinstance(covered, int):
+        return covered, covered + 1, 0
+    if not covered:
+        return 0, 0, slice(None)
+    ends = covered[0], covered[-1]
+    return min(ends), max(ends) + 1, slice(None, None, covered.step)

@@ -4,6 +4,7 @@ Both are one affine map of logarithms of light, measured once a slide, so that p
 of a slide are never normalised against each other.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,9 @@ STAINED = 0.15
 """Optical density from which a pixel tells of stain (Macenko, beta)."""
 
 LEAST_PIXELS = 200
+LEAST_ANGLE = math.radians(5)
+"""Haematoxylin and eosin are 15 degrees and more apart, one stain and noise are not."""
+
 EXTREME = 1.0
 """Percentile taken for the purest stain, so that outliers are not (Macenko, alpha)."""
 
@@ -68,7 +72,7 @@ def fit_stain(pixels: Pixels, method: str) -> StainFit:
     Raises
     ------
     SlideError
-        If too little stain is seen.
+        If too little stain is seen, or one where two are measured.
     """
     light = pixels.astype(np.float64) + 1
     stained = (-np.log(light / LIGHT) > STAINED).any(axis=1)
@@ -84,13 +88,22 @@ def fit_stain(pixels: Pixels, method: str) -> StainFit:
 def normalised(
     patches: UInt8[np.ndarray, "*patch 3"], fit: StainFit
 ) -> UInt8[np.ndarray, "*patch 3"]:
-    """Return pixels in the reference's stain."""
+    """Return pixels in the reference's stain; bare glass is left as it is."""
     mix, matrix, offset, unmix = (
         part.astype(np.float32) for part in (fit.mix, fit.matrix, fit.offset, fit.unmix)
     )
-    light = patches.reshape(-1, 3).astype(np.float32) + 1
-    mapped = np.exp(np.log(light @ mix.T) @ matrix.T + offset) @ unmix.T - 1
-    return np.rint(mapped.clip(0, 255)).astype(np.uint8).reshape(patches.shape)
+    # Planes of colour, which numpy goes through several times faster than pixels.
+    light = patches.reshape(-1, 3).T.astype(np.float32, order="C") + 1
+    mapped = matrix @ np.log(mix @ light) + offset[:, None]
+    mapped = unmix @ np.exp(mapped, out=mapped)
+    # Nothing of it for glass, and all from where a pixel tells of stain.
+    share = (LIGHT - light.min(axis=0)) / (LIGHT - LIGHT * math.exp(-STAINED))
+    mapped = np.clip(mapped, 1, 256, out=mapped)
+    mapped -= light
+    mapped *= share.clip(0, 1)
+    light += mapped
+    pixels = np.rint(light - 1, out=light).astype(np.uint8)
+    return np.ascontiguousarray(pixels.T).reshape(patches.shape)
 
 
 def _macenko(light: Float[np.ndarray, "n 3"]) -> StainFit:
@@ -105,6 +118,11 @@ def _macenko(light: Float[np.ndarray, "n 3"]) -> StainFit:
     along = dense @ plane
     angles = np.arctan2(along[:, 1], along[:, 0])
     low, high = np.percentile(angles, [EXTREME, 100 - EXTREME])
+    if high - low < LEAST_ANGLE:
+        raise SlideError(
+            "Only one stain is seen, and macenko measures two: use --stain reinhard, "
+            "or none."
+        )
     ends = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
     # Haematoxylin takes more red away than eosin does.
     stains = ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]

@@ -127,7 +127,7 @@ def tissue_mask(
         stained = cv2.morphologyEx(stained, cv2.MORPH_CLOSE, disk)
     area = config.um_per_pixel**2
     stained = _without_small(stained, config.least_area_um2 / area)
-    return 1 - _without_small(1 - stained, config.least_hole_um2 / area) == 1
+    return _filled(stained, config.least_hole_um2 / area)
 
 
 def glass_level(saturation: Mask, value: Mask) -> int:
@@ -225,4 +225,17 @@ def _without_small(mask: Mask, least: float) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= least
     keep[0] = False
-    return np.asarray(keep[labels], dtype=np.uint8)
+    return np.take(keep.astype(np.uint8), labels)
+
+
+def _filled(mask: Mask, least: float) -> Bool[np.ndarray, "rows columns"]:
+    """Return a mask without its holes below an area in pixels.
+
+    Glass at the border of the picture is no hole.
+    """
+    glass = cv2.copyMakeBorder(1 - mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    # Tissue hangs together at corners, so glass does not.
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(glass, connectivity=4)
+    tissue = stats[:, cv2.CC_STAT_AREA] < least
+    tissue[0], tissue[labels[0, 0]] = True, False
+    return np.take(tissue, labels)[1:-1, 1:-1]
