@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox
 
 from napari_harm3.cohort.case import ROLES, TITLES
+from napari_harm3.plugin.slide_view import ACCEPTED, DAMAGED
 from napari_harm3.plugin.workspace import open_workspace
 
 pytestmark = pytest.mark.gui
@@ -71,7 +72,7 @@ def test_a_case_hangs_two_by_two_with_its_slide(hung, viewer, tmp_path):
     assert image.data.shape == annotation.data.shape
     assert annotation.data.any()
     assert "Oblique" in hung.cases.status.text()
-    assert "slide" in hung.session.slide_view().model.layers
+    assert hung.session.slide_view().model.layers["slide"].visible
     picture(viewer, tmp_path, "case")
 
 
@@ -112,7 +113,7 @@ def test_the_worker_explains_the_case_and_the_maps_lie_over_it(
     assert "held-out" in explain.probability.text()
     assert "made-up" in explain.origin.text()
     assert explain.agreement.rowCount() >= 4
-    assert "attention" in hung.session.slide_view().model.layers
+    assert len(hung.session.slide_view().attention.data) > 0
 
     explain.threshold.setValue(0.6)
     explain.opacity.setValue(0.4)
@@ -171,9 +172,14 @@ def to_front(panel):
 
 def wait_for_accepted(qtbot, panel, wanted):
     qtbot.waitUntil(
-        lambda: panel.shown is not None and wanted(panel.shown.count("accepted")),
+        lambda: panel.shown is not None and wanted(panel.shown.count(ACCEPTED)),
         timeout=LONG,
     )
+
+
+def seen(view):
+    """Return how many patches are drawn in a colour that can be seen."""
+    return (view.patches.border_color[:, 3] > 0).sum()
 
 
 def test_tissue_follows_the_sliders_and_a_patch_the_mouse(
@@ -184,28 +190,30 @@ def test_tissue_follows_the_sliders_and_a_patch_the_mouse(
     press(qtbot, panel.find_button)
     wait_for_accepted(qtbot, panel, lambda count: count > 0)
 
-    count = panel.shown.count("accepted")
+    count = panel.shown.count(ACCEPTED)
     assert f"{count} patches accepted" in panel.counts.text()
-    assert len(view.model.layers["patches"].data) == len(panel.shown.coords)
-    assert len(view.model.layers["tissue"].data) > 20
+    assert len(view.patches.data) == len(panel.shown.coords)
+    assert len(view.tissue.data) > 20
+    assert seen(view) == len(panel.shown.coords)
     panel.rejected.setChecked(False)
-    assert len(view.model.layers["patches"].data) == count
+    assert seen(view) == count
     panel.rejected.setChecked(True)
 
-    panel.tissue.saturation.setValue(80)
+    panel.tissue.fields["saturation"].value = 80
     wait_for_accepted(qtbot, panel, lambda now: now < count)
-    panel.tissue.saturation.setValue(8)
+    panel.tissue.fields["saturation"].value = 8
     wait_for_accepted(qtbot, panel, lambda now: now == count)
-    panel.patches.rule.setCurrentText("corners_all")
+    panel.patches.fields["rule"].value = "corners_all"
     wait_for_accepted(qtbot, panel, lambda now: now < count)
-    panel.tissue.preset.setCurrentText("clam_biopsy")
+    panel.preset.setCurrentText("clam_biopsy")
     wait_for_accepted(qtbot, panel, lambda now: now > 0)
-    assert not panel.tissue.saturation.isEnabled()
-    panel.tissue.preset.setCurrentText("harm3")
-    panel.patches.rule.setCurrentText("corners_any")
+    assert not panel.tissue.isEnabled()
+    panel.preset.setCurrentText("harm3")
+    panel.patches.fields["rule"].value = "corners_any"
     wait_for_accepted(qtbot, panel, lambda now: now == count)
 
-    x, y = panel.shown.coords[0] * 0.5 + 20
+    first = np.flatnonzero(panel.shown.status == ACCEPTED)[0]
+    x, y = panel.shown.coords[first] * 0.5 + 20
     view._mouse_moved(view.model, SimpleNamespace(position=(y, x)))
     assert panel.picture.pixmap().width() > 0
     assert "accepted" in panel.about_patch.text()
@@ -218,20 +226,20 @@ def test_tissue_follows_the_sliders_and_a_patch_the_mouse(
 def test_every_slide_of_the_cohort_is_worked_on_and_can_be_cancelled(
     qtbot, hung, viewer, tmp_path
 ):
-    panel = hung.slide
-    panel.target.setCurrentText("all slides of the cohort")
-    panel.out.set_path(tmp_path / "made")
+    batch = hung.slide.batch
+    batch.target.setCurrentText("all slides of the cohort")
+    batch.out.set_path(tmp_path / "made")
 
-    press(qtbot, panel.save_button)
-    qtbot.waitUntil(lambda: "done" in panel.status.text(), timeout=LONG)
+    press(qtbot, batch.save_button)
+    qtbot.waitUntil(lambda: "done" in batch.status.text(), timeout=LONG)
     rows = json.loads((tmp_path / "made" / "summary.json").read_text())["slides"]
     assert len(rows) == len([case for case in hung.session.cohort.cases if case.slides])
 
-    panel.features.encoder.setText("vit_tiny_patch16_224")
-    press(qtbot, panel.extract_button)
-    press(qtbot, panel.cancel_button)
-    qtbot.waitUntil(lambda: "Cancelled" in panel.status.text(), timeout=LONG)
-    assert panel.extract_button.isEnabled()
+    batch.encoder.fields["name"].value = "vit_tiny_patch16_224"
+    press(qtbot, batch.extract_button)
+    press(qtbot, batch.cancel_button)
+    qtbot.waitUntil(lambda: "Cancelled" in batch.status.text(), timeout=LONG)
+    assert batch.extract_button.isEnabled()
 
 
 def test_a_damaged_slide_is_drawn_and_its_patches_are_marked(
@@ -251,7 +259,7 @@ def test_a_damaged_slide_is_drawn_and_its_patches_are_marked(
     press(qtbot, panel.find_button)
 
     wait_for_accepted(qtbot, panel, lambda count: count > 0)
-    assert panel.shown.count("damaged") > 0
+    assert panel.shown.count(DAMAGED) > 0
     assert "damaged" in panel.counts.text()
     assert np.asarray(view.model.layers["slide"].data[0][:64, :64]).std() == 0
 

@@ -39,10 +39,10 @@ class Hanging:
         # Negative: the first group of layers goes to the upper left.
         viewer.canvas.grid.stride = STRIDE
         viewer.dims.ndisplay = 2
-        viewer.scale_bar.visible = True
-        viewer.scale_bar.gridded = False
-        viewer.axes.visible = False
-        viewer.floating_axes.visible = True
+        viewer.canvas.overlays.scale_bar.visible = True
+        viewer.canvas.overlays.scale_bar.gridded = False
+        viewer.scene.overlays.axes.visible = False
+        viewer.canvas.overlays.axes.visible = True
         viewer.reset_view()
         focus = next((v.focus for v in volumes if v.focus is not None), None)
         if focus is not None:

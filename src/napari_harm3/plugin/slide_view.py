@@ -8,24 +8,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from napari.components import ViewerModel
+from napari.layers import Points
 from napari.qt import QtViewer
+from napari.qt.threading import create_worker
+from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_harm3.wsi.pyramid import pyramid
+from napari_harm3.wsi.pyramid import SlideLevel, coarse_picture, pyramid
 from napari_harm3.wsi.slide import Pair, Slide, open_slide
 
-TISSUE, PATCHES, HOVERED, ATTENTION = "tissue", "patches", "hovered", "attention"
-COLOURS = {"accepted": "#3a86ff", "damaged": "#ff3b30", "rejected": "#9aa5b155"}
+ACCEPTED, DAMAGED, REJECTED = range(3)
+STATUSES = ("accepted", "damaged", "rejected")
+"""What became of a patch, by number."""
+
+COLOURS = np.array(
+    [(0.23, 0.53, 1.0, 1.0), (1.0, 0.23, 0.19, 1.0), (0.6, 0.65, 0.7, 0.33)]
+)
+"""Of each status: red, green, blue, alpha."""
+
 OUTLINE, HIGHLIGHT = "#18a558", "#ffd60a"
+NO_PIXELS = [np.zeros((1, 1, 3), np.uint8)]
+EMPTY = "No slide"
+READING = "No coarse level: reading all, {:.0%}"
 LINE_PIXELS = 1.6
 """Width of the outline on the screen."""
 
 
 class SlideView(QWidget):
-    """One slide with its tissue, its patches and the model's attention."""
+    """One slide with its tissue, its patches and the model's attention.
+
+    Layers are made once and filled anew: napari collects garbage over the whole
+    process whenever one is removed, which takes longer than drawing, and reads its
+    units at the first one made, which then nobody waits for.
+    """
 
     opened = Signal(object)
     """The slide on show, or None."""
@@ -37,16 +55,35 @@ class SlideView(QWidget):
         super().__init__(parent)
         self.model = ViewerModel(title="HARM3 slide")
         self.slide: Slide | None = None
+        self._coords: Int64[np.ndarray, "N 2"] = np.zeros((0, 2), np.int64)
         self._corners: Float[np.ndarray, "N 2"] = np.zeros((0, 2))
-        self._side = 0.0
+        self._side: Pair = (0.0, 0.0)
         self._under_mouse = -1
+        self._making: Any = None
+        """The thread that makes a slide's coarse picture."""
         self._canvas = QtViewer(self.model)
+        self._image = self.model.add_image(
+            NO_PIXELS, multiscale=True, rgb=True, name="slide", contrast_limits=(0, 255)
+        )
+        self.attention = self._add_squares("attention")
+        self.patches = self._add_squares("patches")
+        self.tissue = self.model.add_vectors(
+            np.zeros((0, 2, 2)),
+            name="tissue",
+            vector_style="line",
+            edge_color=OUTLINE,
+        )
+        # No list shows its thumbnail, which would take longer than the lines.
+        self.tissue._max_vectors_thumbnail = 1
+        self._hovered = self._add_squares("hovered")
+        self.model.canvas.overlays.scale_bar.visible = True
+        self._say(EMPTY)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._canvas)
         self.setMinimumHeight(260)
         self.model.mouse_move_callbacks.append(self._mouse_moved)
-        self.model.camera.events.zoom.connect(self._keep_line_width)
+        self.model.scene.camera.events.zoom.connect(self._keep_line_width)
 
     def open(self, path: Path, source_mpp: float | None = None) -> None:
         """Show a slide in place of the one before.
@@ -54,32 +91,29 @@ class SlideView(QWidget):
         Raises
         ------
         SlideError
-            If it cannot be opened.
+            If it cannot be opened; the one before stays.
         """
         slide = open_slide(path, source_mpp=source_mpp)
-        self.clear()
+        self._let_go()
         self.slide = slide
         levels = pyramid(slide)
-        self.model.add_image(
-            levels if len(levels) > 1 else levels[0][:, :],
-            multiscale=len(levels) > 1,
-            rgb=True,
-            name="slide",
-            scale=self._pixel[::-1],
-            units=self._units,
-            contrast_limits=(0, 255),
+        picture = coarse_picture(levels)
+        if picture is None:
+            self._show(levels)
+            return
+        self._say(READING.format(0))
+        self._making = create_worker(picture.make)
+        self._making.yielded.connect(
+            lambda step: self._say(READING.format(step[0] / step[1]))
         )
-        self.model.scale_bar.visible = True
-        self.model.reset_view()
-        self.opened.emit(slide)
+        self._making.returned.connect(lambda _: self._show(levels))
+        self._making.start()
 
     def clear(self) -> None:
         """Show nothing."""
-        self._corners = np.zeros((0, 2))
-        self.model.layers.clear()
         if self.slide is not None:
-            self.slide.close()
-            self.slide = None
+            self._let_go()
+            self._say(EMPTY)
             self.opened.emit(None)
 
     def show_tissue(self, rings: Sequence[Float[np.ndarray, "n 2"]]) -> None:
@@ -96,20 +130,15 @@ class SlideView(QWidget):
         end = np.concatenate([*ends, np.zeros((0, 2))])[:, ::-1]
         scale = np.array(self._pixel[::-1])
         lines = np.stack([start * scale, (end - start) * scale], axis=1)
-        if TISSUE in self.model.layers:
-            self.model.layers[TISSUE].data = lines
-        elif self.slide is not None:
-            self.model.add_vectors(
-                lines,
-                name=TISSUE,
-                vector_style="line",
-                edge_color=OUTLINE,
-                units=self._units,
-            )
-        self._keep_line_width()
+        self.tissue.data = lines
 
     def show_patches(
-        self, coords: Int64[np.ndarray, "N 2"], side: Pair, status: Sequence[str]
+        self,
+        coords: Int64[np.ndarray, "N 2"],
+        side: Pair,
+        status: UInt8[np.ndarray, "N"],
+        *,
+        rejected: bool = True,
     ) -> None:
         """Draw the patch grid, coloured by what became of each patch.
 
@@ -118,18 +147,21 @@ class SlideView(QWidget):
         coords
             Upper left corners, level-0 x and y.
         side
-            Of a patch, level-0 pixels.
+            Of a patch along x and y, level-0 pixels.
         status
-            ``accepted``, ``damaged`` or ``rejected``.
+            Number of each patch's status in `STATUSES`.
+        rejected
+            Whether rejected patches are seen.
         """
-        features = {"status": np.array(status, dtype=object)}
-        colours = np.array([_rgba(COLOURS[one]) for one in status]).reshape(-1, 4)
-        self._squares(PATCHES, coords, side, features)
-        if PATCHES in self.model.layers:
-            layer = self.model.layers[PATCHES]
-            layer.face_color = "transparent"
-            layer.border_color = colours
-        self._corners, self._side = coords * self._pixel, self._size(side)
+        colours = COLOURS.copy()
+        colours[REJECTED, 3] *= rejected
+        self._corners = coords * np.array(self._pixel)
+        self._side = side[0] * self._pixel[0], side[1] * self._pixel[1]
+        if not np.array_equal(coords, self._coords):
+            self._fill(self.patches, coords, side)
+            self._coords = coords
+        if len(coords):
+            self.patches.border_color = colours[status]
         self._hover(-1)
 
     def show_attention(self, geojson: dict[str, Any]) -> None:
@@ -141,20 +173,16 @@ class SlideView(QWidget):
             and feature["properties"]["slide"] == self.slide.name
         ]
         rings = np.array([f["geometry"]["coordinates"][0] for f in own])
-        relative = [f["properties"]["measurements"]["relative"] for f in own]
         if not own:
-            if ATTENTION in self.model.layers:
-                self.model.layers.remove(ATTENTION)
+            self._fill(self.attention, np.zeros((0, 2)), (1.0, 1.0))
             return
         corner, far = rings.min(axis=1), rings.max(axis=1)
-        side = tuple((far - corner)[0])
-        self._squares(ATTENTION, corner, side, {"attention": np.array(relative)})
-        layer = self.model.layers[ATTENTION]
-        layer.border_width = 0
-        layer.face_colormap = "inferno"
-        layer.face_contrast_limits = (0.0, 1.0)
-        layer.face_color = "attention"
-        layer.opacity = 0.45
+        width, height = (far - corner)[0].tolist()
+        self._fill(self.attention, corner, (width, height))
+        relative = [f["properties"]["measurements"]["relative"] for f in own]
+        self.attention.border_width = 0
+        self.attention.face_color = ensure_colormap("inferno").map(np.array(relative))
+        self.attention.opacity = 0.45
 
     def shutdown(self) -> None:
         """Let go of the file and the canvas."""
@@ -172,81 +200,84 @@ class SlideView(QWidget):
         known = self.slide is not None and self.slide.mpp is not None
         return ("um", "um") if known else ("pixel", "pixel")
 
-    def _size(self, side: Pair) -> float:
-        return side[0] * self._pixel[0]
+    def _show(self, levels: list[SlideLevel]) -> None:
+        self._making = None
+        for layer in self.model.layers:
+            layer.units = self._units
+        self._image.scale = self._pixel[::-1]
+        self._image.data = levels
+        self._image.visible = True
+        self.model.canvas.overlays.scale_bar.visible = True
+        self.model.canvas.overlays.text.visible = False
+        self.model.reset_view()
+        self.opened.emit(self.slide)
 
-    def _squares(
-        self,
-        name: str,
-        corners: Float[np.ndarray, "N 2"],
-        side: Pair,
-        features: dict[str, np.ndarray],
-    ) -> None:
-        """Show patches as points: as many shapes would take minutes."""
-        if name in self.model.layers:
-            self.model.layers.remove(name)
-        if self.slide is None or not len(corners):
-            return
-        centres = (corners + np.array(side) / 2) * self._pixel
+    def _say(self, text: str) -> None:
+        """Show a sentence in place of a slide."""
+        self._image.visible = False
+        self.model.canvas.overlays.scale_bar.visible = False
+        self.model.canvas.overlays.text.text = text
+        self.model.canvas.overlays.text.visible = True
+
+    def _let_go(self) -> None:
+        """Empty every layer and close the slide."""
+        if self._making is not None:
+            # What it still says belongs to a slide that is gone.
+            self._making.returned.disconnect()
+            self._making.yielded.disconnect()
+            self._making.quit()
+            self._making = None
+        self.show_patches(self._coords[:0], (1.0, 1.0), np.zeros(0, np.uint8))
+        self.show_tissue([])
+        self._fill(self.attention, self._coords, (1.0, 1.0))
+        # Whatever napari still asks for would be asked of a closed file.
+        self._image.data = NO_PIXELS
+        if self.slide is not None:
+            self.slide.close()
+            self.slide = None
+
+    def _add_squares(self, name: str) -> Points:
+        """Return a layer of squares; they are points, as shapes would take minutes."""
         layer = self.model.add_points(
-            centres[:, ::-1],
+            np.zeros((0, 2)),
             name=name,
             symbol="square",
-            size=self._size(side),
             border_width=0.04,
-            features=features,
-            units=self._units,
+            face_color="transparent",
         )
         layer.canvas_size_limits = (0, 100_000)
         layer.antialiasing = 0
         layer.editable = False
+        return layer
+
+    def _fill(
+        self, layer: Points, corners: Float[np.ndarray, "N 2"], side: Pair
+    ) -> None:
+        """Show squares by their upper left corners, level-0 pixels."""
+        centres = (corners + np.array(side) / 2) * self._pixel
+        layer.data = centres[:, ::-1]
+        layer.size = max(side[0] * self._pixel[0], 1e-6)
 
     def _keep_line_width(self, event: object = None) -> None:
         del event
-        if TISSUE in self.model.layers:
-            width = LINE_PIXELS / max(self.model.camera.zoom, 1e-9)
-            self.model.layers[TISSUE].edge_width = width
+        self.tissue.edge_width = LINE_PIXELS / max(self.model.scene.camera.zoom, 1e-9)
 
     def _mouse_moved(self, viewer: ViewerModel, event: Any) -> None:
         del viewer
         y, x = event.position[-2:]
-        inside = (
-            (self._corners <= (x, y)) & ((x, y) < self._corners + self._side)
-        ).all(axis=1)
+        corners = self._corners
+        inside = ((corners <= (x, y)) & ((x, y) < corners + self._side)).all(axis=1)
         found = np.flatnonzero(inside)
         self._hover(int(found[0]) if found.size else -1)
 
     def _hover(self, patch: int) -> None:
         """Outline the patch under the mouse."""
-        if patch == self._under_mouse and patch != -1:
+        if patch == self._under_mouse:
             return
         self._under_mouse = patch
-        shown = HOVERED in self.model.layers
-        if patch == -1:
-            if shown:
-                self.model.layers[HOVERED].visible = False
-            self.hovered.emit(-1)
-            return
-        x, y = self._corners[patch]
-        ring = np.array([[y, x], [y, x], [y, x], [y, x]], dtype=float)
-        ring[1:3, 1] += self._side
-        ring[2:, 0] += self._side
-        if shown:
-            self.model.layers[HOVERED].data = [ring]
-            self.model.layers[HOVERED].visible = True
-        else:
-            self.model.add_shapes(
-                [ring],
-                shape_type="polygon",
-                name=HOVERED,
-                edge_color=HIGHLIGHT,
-                face_color="transparent",
-                edge_width=self._side / 30,
-                units=self._units,
-            )
+        if patch != -1:
+            side = self._side[0] / self._pixel[0], self._side[1] / self._pixel[1]
+            self._fill(self._hovered, self._coords[patch : patch + 1], side)
+            self._hovered.border_color = HIGHLIGHT
+        self._hovered.visible = patch != -1
         self.hovered.emit(patch)
-
-
-def _rgba(colour: str) -> list[float]:
-    digits = colour.lstrip("#").ljust(8, "f")
-    return [int(digits[at : at + 2], 16) / 255 for at in range(0, 8, 2)]

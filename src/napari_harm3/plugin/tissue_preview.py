@@ -4,15 +4,17 @@ The picture on which tissue is sought is made once a slide; what follows takes a
 fraction of a second, in a thread, and only the latest wish is carried out.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # per binding
 
 from napari_harm3.errors import Harm3Error
+from napari_harm3.plugin.slide_view import ACCEPTED, DAMAGED, REJECTED
 from napari_harm3.wsi.config import AnyTissueConfig, ClamTissueConfig, PatchConfig
 from napari_harm3.wsi.contours import outlines
 from napari_harm3.wsi.patches import grid, lay_patches, lost_patches, tissue_fractions
@@ -20,7 +22,8 @@ from napari_harm3.wsi.pyramid import Overview, overview
 from napari_harm3.wsi.slide import Pair, Slide, open_slide
 from napari_harm3.wsi.tissue import Tissue, find_tissue, tissue_of
 
-ACCEPTED, DAMAGED, REJECTED = "accepted", "damaged", "rejected"
+Rings = list[Float[np.ndarray, "n 2"]]
+"""Closed outlines, level-0 x and y."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +41,13 @@ class Preview:
     """What was found."""
 
     wish: Wish
-    outline: list[Float[np.ndarray, "n 2"]]
-    """Closed rings, level-0 x and y."""
-
+    outline: Rings
     coords: Int64[np.ndarray, "N 2"]
-    """Upper left corner of every patch of the grid, level-0 x and y."""
+    """Upper left corner of every patch, level-0 x and y; the same while only the
+    tissue changes."""
 
-    status: list[str]
-    """Of each patch: accepted, damaged or rejected."""
+    status: UInt8[np.ndarray, "N"]
+    """Number of each patch's status in `slide_view.STATUSES`."""
 
     tissue: UInt8[np.ndarray, "N"]
     """Fraction of each patch in tissue, 0 to 255."""
@@ -56,13 +58,16 @@ class Preview:
 
     warning: str
 
-    def count(self, status: str) -> int:
+    def count(self, status: int) -> int:
         """Return how many patches have a status."""
-        return self.status.count(status)
+        return int((self.status == status).sum())
 
 
 class TissuePreview(QObject):
     """Carries out wishes in a thread of its own, the latest first and last."""
+
+    outlined = Signal(object, object)
+    """The wish and its outline, before the patches are laid."""
 
     found = Signal(object)
     failed = Signal(str)
@@ -77,7 +82,7 @@ class TissuePreview(QObject):
     def ask(self, wish: Wish) -> None:
         """Find tissue and patches; an earlier wish that waits is dropped."""
         self._latest = wish
-        self._pool.submit(self._carry_out, wish)
+        self._pool.submit(self._carry_out, wish).add_done_callback(_tell_bug)
 
     def close(self) -> None:
         """End the thread and let go of the slide."""
@@ -89,34 +94,18 @@ class TissuePreview(QObject):
         if wish is not self._latest:
             return
         try:
-            self.found.emit(self._preview(wish))
-        except (Harm3Error, OSError) as error:
-            self.failed.emit(str(error))
-
-    def _preview(self, wish: Wish) -> Preview:
-        slide = self._opened(wish)
-        tissue = self._tissue(slide, wish)
-        kept = lay_patches(slide, tissue, wish.patches)
-        lost = lost_patches(slide, kept)
-        rejected = _others(grid(slide.bounds, kept.level0_px), kept.coords)
-        beyond = tissue_fractions(tissue, rejected, kept.level0_px)
-        return Preview(
-            wish=wish,
-            outline=[
+            slide = self._opened(wish)
+            tissue = self._tissue(slide, wish)
+            outline = [
                 ring
                 for piece in tissue.contours
                 for ring in outlines(piece, tissue.level0_per_pixel)
-            ],
-            coords=np.concatenate([kept.coords, rejected]),
-            status=[
-                *np.where(lost, DAMAGED, ACCEPTED).tolist(),
-                *[REJECTED] * len(rejected),
-            ],
-            tissue=np.concatenate([kept.tissue, beyond]),
-            level0_px=kept.level0_px,
-            fraction=tissue.fraction,
-            warning=tissue.warning,
-        )
+            ]
+            self.outlined.emit(wish, outline)
+            if wish is self._latest:
+                self.found.emit(_preview(wish, slide, tissue, outline))
+        except (Harm3Error, OSError) as error:
+            self.failed.emit(str(error))
 
     def _opened(self, wish: Wish) -> Slide:
         same = self._slide is not None and self._slide.path == wish.slide
@@ -143,9 +132,41 @@ class TissuePreview(QObject):
         self._slide, self._seen = None, None
 
 
-def _others(
+def _tell_bug(done: Future[None]) -> None:
+    if error := done.exception():
+        logging.getLogger(__name__).error("The preview failed.", exc_info=error)
+
+
+def _preview(wish: Wish, slide: Slide, tissue: Tissue, outline: Rings) -> Preview:
+    kept = lay_patches(slide, tissue, wish.patches)
+    lost = lost_patches(slide, kept)
+    whole = grid(slide.bounds, kept.level0_px)
+    # CLAM's patches are not of the grid, and stand behind it.
+    place, of_grid = _places(whole, kept.coords)
+    found = np.where(lost, DAMAGED, ACCEPTED).astype(np.uint8)
+    status = np.full(len(whole), REJECTED, np.uint8)
+    status[place[of_grid]] = found[of_grid]
+    coords = np.concatenate([whole, kept.coords[~of_grid]])
+    return Preview(
+        wish=wish,
+        outline=outline,
+        coords=coords,
+        status=np.concatenate([status, found[~of_grid]]),
+        tissue=tissue_fractions(tissue, coords, kept.level0_px),
+        level0_px=kept.level0_px,
+        fraction=tissue.fraction,
+        warning=tissue.warning,
+    )
+
+
+def _places(
     whole: Int64[np.ndarray, "N 2"], kept: Int64[np.ndarray, "n 2"]
-) -> Int64[np.ndarray, "m 2"]:
-    """Return the patches of a grid that are not among those kept."""
+) -> tuple[Int64[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+    """Return where patches stand in a grid that runs row by row, and if they do."""
     (x, y), (kept_x, kept_y) = whole.T, kept.T
-    return whole[~np.isin(y << 32 | x, kept_y << 32 | kept_x)]
+    keys, wanted = y << 32 | x, kept_y << 32 | kept_x
+    place = np.searchsorted(keys, wanted)
+    of_grid = np.zeros(len(kept), dtype=bool)
+    inside = place < len(keys)
+    of_grid[inside] = keys[place[inside]] == wanted[inside]
+    return place, of_grid

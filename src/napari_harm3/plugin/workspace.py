@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QWidget
+from qtpy.QtCore import QByteArray, QObject, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_harm3.plugin.keys import bind_keys
-from napari_harm3.plugin.session import Session
+from napari_harm3.plugin.session import SLIDE_DOCK, Session
 from napari_harm3.plugin.widgets.cases import CasesWidget
 from napari_harm3.plugin.widgets.explain import ExplainWidget
 from napari_harm3.plugin.widgets.review import ReviewWidget
@@ -17,6 +17,15 @@ from napari_harm3.plugin.widgets.train import TrainWidget
 
 PLUGIN = "napari-harm3"
 LEFT_PIXELS, RIGHT_PIXELS = 340, 430
+ALONE = 0.75
+"""Share of the window's height that a slide has while no case hangs."""
+
+SIDES = {
+    Qt.Corner.TopLeftCorner: Qt.DockWidgetArea.LeftDockWidgetArea,
+    Qt.Corner.TopRightCorner: Qt.DockWidgetArea.RightDockWidgetArea,
+}
+"""The panels at the sides keep the height of the window."""
+
 TOP_PIXELS, BOTTOM_PIXELS = 480, 420
 Panel = TypeVar("Panel", bound=QWidget)
 
@@ -46,6 +55,8 @@ def open_workspace(viewer: Viewer) -> Workspace:
     )
     # Qt gives docks their size when the window is laid out, so they are asked after.
     QTimer.singleShot(0, lambda: _arrange(viewer, cases_dock, explain_dock))
+    room = _Room(session)
+    session.slide_view().opened.connect(room.share)
     bind_keys(viewer, _as(cases, CasesWidget), _as(explain, ExplainWidget))
     return Workspace(
         session=session,
@@ -74,6 +85,39 @@ def _arrange(viewer: Viewer, cases: QDockWidget, explain: QDockWidget) -> None:
     explain.raise_()
     across = Qt.Orientation.Horizontal
     main.resizeDocks([cases, explain], [LEFT_PIXELS, RIGHT_PIXELS], across)
+
+
+class _Room(QObject):
+    """Gives a slide the middle of the window while no case hangs there."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._before: QByteArray | None = None
+
+    def share(self, slide: object) -> None:
+        """Move the slide there, or everything back to where it was."""
+        alone = slide is not None and self._session.case is None
+        window = self._session.viewer.window._qt_window
+        if alone and self._before is None:
+            self._before = window.saveState()
+            _widen(window)
+        elif self._session.case is not None and self._before is not None:
+            window.restoreState(self._before)
+            self._before = None
+        else:
+            return
+        # The canvas has its new size only when the window is laid out.
+        QTimer.singleShot(0, self._session.slide_view().model.reset_view)
+
+
+def _widen(window: QMainWindow) -> None:
+    for corner, area in SIDES.items():
+        window.setCorner(corner, area)
+    height = round(window.height() * ALONE)
+    for dock in window.findChildren(QDockWidget, SLIDE_DOCK):
+        window.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
+        window.resizeDocks([dock], [height], Qt.Orientation.Vertical)
 
 
 def _as(widget: object, kind: type[Panel]) -> Panel:
