@@ -154,9 +154,8 @@ def grid_points_in(
     # Half-open edges: a corner on the row is crossed once, or not at all.
     crosses = ~level & (at < np.maximum(ay, by))
     beyond = np.searchsorted(x, cut, side="right")
-    flips = _counted(shape, row[crosses], beyond[crosses]) % 2 == 1
-    inside = np.logical_xor.accumulate(flips, axis=1)[:, :-1]
-    side = np.where(inside, np.int8(1), np.int8(-1))
+    crossed = _counted(shape, row[crosses], beyond[crosses]).cumsum(axis=1)[:, :-1]
+    side = np.where(crossed & 1, np.int8(1), np.int8(-1))
     # On the outline: where it cuts the row, and along an edge that lies in it. Of
     # corners in whole pixels a cut at whole or half ones is calculated exactly.
     left = np.where(level, np.minimum(ax, bx), cut)

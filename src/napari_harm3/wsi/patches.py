@@ -156,11 +156,23 @@ def _clam_piece(
     points_y = np.sort(np.concatenate([y + half[1] - shift[1], y + half[1] + shift[1]]))
     inside = grid_points_in(contour.outer, points_x, points_y) >= 0
     four = np.stack([inside[i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    kept = four.all(axis=0) if every else four.any(axis=0)
+    kept = np.asarray(four.all(axis=0) if every else four.any(axis=0))
+    middle_x, middle_y = x + side[0] / 2, y + side[1] / 2
     for hole in contour.holes:
-        kept &= grid_points_in(hole, x + side[0] / 2, y + side[1] / 2) <= 0
+        columns, rows = _between(middle_x, hole[:, 0]), _between(middle_y, hole[:, 1])
+        kept[rows, columns] &= (
+            grid_points_in(hole, middle_x[columns], middle_y[rows]) <= 0
+        )
     row, column = np.nonzero(kept)
     return np.stack([x[column], y[row]], axis=1).astype(np.int64)
+
+
+def _between(points: Float[np.ndarray, "n"], corners: Int64[np.ndarray, "m"]) -> slice:
+    """Return which ascending points an outline spans."""
+    return slice(
+        int(np.searchsorted(points, corners.min())),
+        int(np.searchsorted(points, corners.max(), side="right")),
+    )
 
 
 def read_patch(
