@@ -1,7 +1,10 @@
-"""The files that a slide is made of: known by content, and watched for changes."""
+"""The files that a slide is made of: found, known by content, watched for changes."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+
+from napari_harm3.errors import SlideError
 
 PROBE_BYTES = 1 << 22
 """A file up to sixteen times this is fingerprinted whole, a larger one by probes."""
@@ -54,6 +57,43 @@ class SlideFiles:
                     stream.seek((size - PROBE_BYTES) * probe // 15)
                     digest.update(stream.read(PROBE_BYTES))
         return digest.hexdigest()
+
+
+def file_of(path: Path, is_dicom: Callable[[Path], bool]) -> Path:
+    """Return the file to open; of a folder, the DICOM file that stands for it.
+
+    Raises
+    ------
+    SlideError
+        If there is none, or it is empty or cannot be read.
+    """
+    try:
+        file = _found(path, is_dicom)
+        with file.open("rb") as stream:
+            empty = not stream.read(1)
+    except PermissionError as error:
+        raise SlideError(f"{path.name} may not be read: change its rights.") from error
+    except OSError as error:
+        raise SlideError(f"{path.name} cannot be read: check the disk.") from error
+    if empty:
+        raise SlideError(f"{path.name} is empty (0 bytes): copy it again.")
+    return file
+
+
+def _found(path: Path, is_dicom: Callable[[Path], bool]) -> Path:
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.is_file() and is_dicom(file):
+                return file
+        raise SlideError(
+            f"{path.name} is a folder without a DICOM slide: give the slide's file."
+        )
+    if not path.exists():
+        dangling = " is a link to a file that is gone" if path.is_symlink() else ""
+        raise SlideError(
+            f"{path.name}{dangling or ' does not exist'}: correct the path."
+        )
+    return path
 
 
 def _stamp(path: Path) -> Stamp:

@@ -168,6 +168,8 @@ def _blocks(picture: Pixels, source: _Source, box: int) -> Iterator[int]:
         for left in range(0, picture.shape[1], side):
             part = picture[top : top + side, left : left + side]
             yield _fill(part, source, left * box, top * box, box)
+        # Each tile was needed once, and a row of them fills the cache for nothing.
+        source.slide.forget_tiles()
 
 
 def _fill(

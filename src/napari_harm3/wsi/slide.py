@@ -13,7 +13,7 @@ import openslide
 from jaxtyping import UInt8
 
 from napari_harm3.errors import SlideError
-from napari_harm3.wsi.files import SlideFiles
+from napari_harm3.wsi.files import SlideFiles, file_of
 from napari_harm3.wsi.resolution import UNSTATED, require_plausible, resolution
 from napari_harm3.wsi.tiff import REDUCTIONS, NotPlainError, TiledTiff
 
@@ -54,7 +54,7 @@ class Slide:
         self.stated_mpp = source_mpp
         if source_mpp is not None:
             require_plausible(source_mpp)
-        self._file = _file_of(path)
+        self._file = file_of(path, is_dicom_slide)
         self._files = SlideFiles(self._file)
         self._handle, why = _with_openslide(self._file)
         # Asked first: after a fault OpenSlide refuses to tell them.
@@ -96,6 +96,11 @@ class Slide:
             self._handle = None
         if self._tiff is not None:
             self._tiff.close()
+
+    def forget_tiles(self) -> None:
+        """Let go of what was decoded and kept in case it is asked for again."""
+        if self._tiff is not None:
+            self._tiff.cache.clear()
 
     @property
     def reader(self) -> str:
@@ -285,37 +290,6 @@ def dicom_series(file: Path) -> str | None:
             return slide.properties.get("dicom.SeriesInstanceUID")
     except openslide.OpenSlideError:
         return None
-
-
-def _file_of(path: Path) -> Path:
-    """Return the file to open; of a folder, the DICOM file that stands for it."""
-    try:
-        file = _found(path)
-        with file.open("rb") as stream:
-            empty = not stream.read(1)
-    except PermissionError as error:
-        raise SlideError(f"{path.name} may not be read: change its rights.") from error
-    except OSError as error:
-        raise SlideError(f"{path.name} cannot be read: check the disk.") from error
-    if empty:
-        raise SlideError(f"{path.name} is empty (0 bytes): copy it again.")
-    return file
-
-
-def _found(path: Path) -> Path:
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if file.is_file() and is_dicom_slide(file):
-                return file
-        raise SlideError(
-            f"{path.name} is a folder without a DICOM slide: give the slide's file."
-        )
-    if not path.exists():
-        dangling = " is a link to a file that is gone" if path.is_symlink() else ""
-        raise SlideError(
-            f"{path.name}{dangling or ' does not exist'}: correct the path."
-        )
-    return path
 
 
 def _with_openslide(path: Path) -> tuple[openslide.OpenSlide | None, str]:
