@@ -50,7 +50,7 @@ def extract(layout: Layout, out: Path, encoder: Encoder) -> Iterator[tuple[int, 
     yield part.rows, total
     if part.rows < total:
         fit = _measured(slide, patches, attributes["stain"])
-        for pixels, whole in _read_ahead(slide, patches, encoder.batch, part.rows):
+        for pixels, whole in read_ahead(slide, patches, encoder.batch, part.rows):
             features = np.zeros((len(whole), encoder.dim), np.float32)
             if whole.any():
                 stained = pixels if fit is None else normalised(pixels, fit)
@@ -77,7 +77,7 @@ def extract(layout: Layout, out: Path, encoder: Encoder) -> Iterator[tuple[int, 
     part.remove()
 
 
-def _read_ahead(
+def read_ahead(
     slide: Slide, patches: Patches, size: int, begin: int
 ) -> Iterator[tuple[UInt8[np.ndarray, "n size size 3"], Bool[np.ndarray, "m"]]]:
     """Yield batches in order; the next are read while one is encoded.

@@ -6,7 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int32, Int64, UInt8
 
 from napari_harm3.errors import SlideError
 from napari_harm3.wsi.config import AnyTissueConfig, ClamTissueConfig, TissueConfig
@@ -222,8 +222,8 @@ def _odd(pixels: float) -> int:
 
 def _without_small(mask: Mask, least: float) -> Mask:
     """Return a mask without its pieces below an area in pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= least
+    labels, areas = _pieces(mask, 8)
+    keep = areas >= least
     keep[0] = False
     return np.take(keep.astype(np.uint8), labels)
 
@@ -235,7 +235,18 @@ def _filled(mask: Mask, least: float) -> Bool[np.ndarray, "rows columns"]:
     """
     glass = cv2.copyMakeBorder(1 - mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     # Tissue hangs together at corners, so glass does not.
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(glass, connectivity=4)
-    tissue = stats[:, cv2.CC_STAT_AREA] < least
+    labels, areas = _pieces(glass, 4)
+    tissue = areas < least
     tissue[0], tissue[labels[0, 0]] = True, False
     return np.take(tissue, labels)[1:-1, 1:-1]
+
+
+def _pieces(
+    mask: Mask, connectivity: int
+) -> tuple[Int32[np.ndarray, "rows columns"], Int64[np.ndarray, "pieces"]]:
+    """Return which piece each pixel is of, and their areas; 0 is what is not set.
+
+    OpenCV's own statistics take twice as long as the pieces and a count.
+    """
+    _, labels = cv2.connectedComponents(mask, connectivity=connectivity)
+    return labels, np.bincount(labels.ravel())
