@@ -1,62 +1,16 @@
 """The real window: a case hangs, the worker explains it, the reader decides."""
 
 import json
-import os
-import shutil
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tifffile
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_harm3.cohort.case import ROLES, TITLES
-from napari_harm3.plugin.slide_view import ACCEPTED, DAMAGED
-from napari_harm3.plugin.workspace import open_workspace
+from window_steps import LONG, picture, press
 
 pytestmark = pytest.mark.gui
-LONG = 120_000
-
-
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer(show=True)
-
-
-@pytest.fixture
-def workspace(viewer):
-    viewer.window.resize(1560, 1000)
-    opened = open_workspace(viewer)
-    yield opened
-    opened.session.close()
-    opened.session.slide_view().shutdown()
-
-
-def press(qtbot, button):
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
-@pytest.fixture
-def hung(qtbot, workspace, prepared_cohort):
-    """Return the workspace with the second case hanging."""
-    workspace.cases.open_cohort(prepared_cohort)
-    workspace.cases.cases.selectRow(1)
-    with qtbot.waitSignal(workspace.session.case_drawn, timeout=LONG):
-        press(qtbot, workspace.cases.open_button)
-    return workspace
-
-
-def picture(viewer, tmp_path, name):
-    """Save the whole window where someone may look at it."""
-    folder = Path(os.environ.get("HARM3_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    pixels = viewer.window.screenshot(
-        str(folder / f"{name}.png"), canvas_only=False, flash=False
-    )
-    assert len(np.unique(pixels)) > 50
-    return pixels
 
 
 def test_a_case_hangs_two_by_two_with_its_slide(hung, viewer, tmp_path):
@@ -161,107 +115,6 @@ def test_a_worker_that_dies_is_told_and_started_anew(qtbot, hung, run):
 
     with qtbot.waitSignal(explain.drawn, timeout=LONG):
         press(qtbot, explain.compute_button)
-
-
-def to_front(panel):
-    dock = panel.parentWidget()
-    while not isinstance(dock, QDockWidget):
-        dock = dock.parentWidget()
-    dock.raise_()
-
-
-def wait_for_accepted(qtbot, panel, wanted):
-    qtbot.waitUntil(
-        lambda: panel.shown is not None and wanted(panel.shown.count(ACCEPTED)),
-        timeout=LONG,
-    )
-
-
-def seen(view):
-    """Return how many patches are drawn in a colour that can be seen."""
-    return (view.patches.border_color[:, 3] > 0).sum()
-
-
-def test_tissue_follows_the_sliders_and_a_patch_the_mouse(
-    qtbot, hung, viewer, tmp_path
-):
-    panel, view = hung.slide, hung.session.slide_view()
-
-    press(qtbot, panel.find_button)
-    wait_for_accepted(qtbot, panel, lambda count: count > 0)
-
-    count = panel.shown.count(ACCEPTED)
-    assert f"{count} patches accepted" in panel.counts.text()
-    assert len(view.patches.data) == len(panel.shown.coords)
-    assert len(view.tissue.data) > 20
-    assert seen(view) == len(panel.shown.coords)
-    panel.rejected.setChecked(False)
-    assert seen(view) == count
-    panel.rejected.setChecked(True)
-
-    panel.tissue.fields["saturation"].value = 80
-    wait_for_accepted(qtbot, panel, lambda now: now < count)
-    panel.tissue.fields["saturation"].value = 8
-    wait_for_accepted(qtbot, panel, lambda now: now == count)
-    panel.patches.fields["rule"].value = "corners_all"
-    wait_for_accepted(qtbot, panel, lambda now: now < count)
-    panel.preset.setCurrentText("clam_biopsy")
-    wait_for_accepted(qtbot, panel, lambda now: now > 0)
-    assert not panel.tissue.isEnabled()
-    panel.preset.setCurrentText("harm3")
-    panel.patches.fields["rule"].value = "corners_any"
-    wait_for_accepted(qtbot, panel, lambda now: now == count)
-
-    first = np.flatnonzero(panel.shown.status == ACCEPTED)[0]
-    x, y = panel.shown.coords[first] * 0.5 + 20
-    view._mouse_moved(view.model, SimpleNamespace(position=(y, x)))
-    assert panel.picture.pixmap().width() > 0
-    assert "accepted" in panel.about_patch.text()
-    assert view.model.layers["hovered"].visible
-    to_front(panel)
-    qtbot.wait(500)
-    picture(viewer, tmp_path, "tissue")
-
-
-def test_every_slide_of_the_cohort_is_worked_on_and_can_be_cancelled(
-    qtbot, hung, viewer, tmp_path
-):
-    batch = hung.slide.batch
-    batch.target.setCurrentText("all slides of the cohort")
-    batch.out.set_path(tmp_path / "made")
-
-    press(qtbot, batch.save_button)
-    qtbot.waitUntil(lambda: "done" in batch.status.text(), timeout=LONG)
-    rows = json.loads((tmp_path / "made" / "summary.json").read_text())["slides"]
-    assert len(rows) == len([case for case in hung.session.cohort.cases if case.slides])
-
-    batch.encoder.fields["name"].value = "vit_tiny_patch16_224"
-    press(qtbot, batch.extract_button)
-    press(qtbot, batch.cancel_button)
-    qtbot.waitUntil(lambda: "Cancelled" in batch.status.text(), timeout=LONG)
-    assert batch.extract_button.isEnabled()
-
-
-def test_a_damaged_slide_is_drawn_and_its_patches_are_marked(
-    qtbot, workspace, prepared_cohort, tmp_path
-):
-    panel, view = workspace.slide, workspace.session.slide_view()
-    damaged = tmp_path / "damaged.tif"
-    shutil.copy(prepared_cohort.parent / "HN-0001" / "biopsy.tif", damaged)
-    with tifffile.TiffFile(damaged) as file:
-        counts = file.pages[0].tags["TileByteCounts"]
-        where, length = counts.valueoffset, counts.valuebytecount // 2
-    with damaged.open("rb+") as file:
-        file.seek(where)
-        file.write(bytes(length))
-
-    panel.open(damaged)
-    press(qtbot, panel.find_button)
-
-    wait_for_accepted(qtbot, panel, lambda count: count > 0)
-    assert panel.shown.count(DAMAGED) > 0
-    assert "damaged" in panel.counts.text()
-    assert np.asarray(view.model.layers["slide"].data[0][:64, :64]).std() == 0
 
 
 def test_a_run_is_started_followed_and_stopped(qtbot, hung, viewer, tmp_path):

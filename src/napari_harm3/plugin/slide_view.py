@@ -4,6 +4,7 @@ A slide in microns and volumes in millimetres cannot share one canvas.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ from jaxtyping import Float, Int64, UInt8
 from napari.components import ViewerModel
 from napari.layers import Points
 from napari.qt import QtViewer
-from napari.qt.threading import create_worker
 from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_harm3.wsi.pyramid import SlideLevel, coarse_picture, pyramid
+from napari_harm3.wsi.pyramid import CoarsePicture, SlideLevel, coarse_picture, pyramid
 from napari_harm3.wsi.slide import Pair, Slide, open_slide
 
 ACCEPTED, DAMAGED, REJECTED = range(3)
@@ -51,6 +51,8 @@ class SlideView(QWidget):
     hovered = Signal(int)
     """The patch under the mouse, -1 for none."""
 
+    _progressed = Signal(object, object, float)
+
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.model = ViewerModel(title="HARM3 slide")
@@ -59,8 +61,8 @@ class SlideView(QWidget):
         self._corners: Float[np.ndarray, "N 2"] = np.zeros((0, 2))
         self._side: Pair = (0.0, 0.0)
         self._under_mouse = -1
-        self._making: Any = None
-        """The thread that makes a slide's coarse picture."""
+        self._pool = ThreadPoolExecutor(1)
+        self._progressed.connect(self._coarse_read)
         self._canvas = QtViewer(self.model)
         self._image = self.model.add_image(
             NO_PIXELS, multiscale=True, rgb=True, name="slide", contrast_limits=(0, 255)
@@ -102,12 +104,7 @@ class SlideView(QWidget):
             self._show(levels)
             return
         self._say(READING.format(0))
-        self._making = create_worker(picture.make)
-        self._making.yielded.connect(
-            lambda step: self._say(READING.format(step[0] / step[1]))
-        )
-        self._making.returned.connect(lambda _: self._show(levels))
-        self._making.start()
+        self._pool.submit(self._read_coarse, slide, levels, picture)
 
     def clear(self) -> None:
         """Show nothing."""
@@ -187,6 +184,7 @@ class SlideView(QWidget):
     def shutdown(self) -> None:
         """Let go of the file and the canvas."""
         self.clear()
+        self._pool.shutdown()
         self._canvas.close()
 
     @property
@@ -200,8 +198,26 @@ class SlideView(QWidget):
         known = self.slide is not None and self.slide.mpp is not None
         return ("um", "um") if known else ("pixel", "pixel")
 
+    def _read_coarse(
+        self, slide: Slide, levels: list[SlideLevel], picture: CoarsePicture
+    ) -> None:
+        """Make a coarse picture, in a thread, while its slide is wanted."""
+        for done, of in picture.make():
+            if slide is not self.slide:
+                return
+            self._progressed.emit(slide, levels, done / of)
+
+    def _coarse_read(
+        self, slide: Slide, levels: list[SlideLevel], share: float
+    ) -> None:
+        if slide is not self.slide:
+            return
+        if share < 1:
+            self._say(READING.format(share))
+        else:
+            self._show(levels)
+
     def _show(self, levels: list[SlideLevel]) -> None:
-        self._making = None
         for layer in self.model.layers:
             layer.units = self._units
         self._image.scale = self._pixel[::-1]
@@ -221,12 +237,6 @@ class SlideView(QWidget):
 
     def _let_go(self) -> None:
         """Empty every layer and close the slide."""
-        if self._making is not None:
-            # What it still says belongs to a slide that is gone.
-            self._making.returned.disconnect()
-            self._making.yielded.disconnect()
-            self._making.quit()
-            self._making = None
         self.show_patches(self._coords[:0], (1.0, 1.0), np.zeros(0, np.uint8))
         self.show_tissue([])
         self._fill(self.attention, self._coords, (1.0, 1.0))
