@@ -13,12 +13,15 @@ import torch
 
 from napari_harm3.errors import FeatureError
 from napari_harm3.wsi import features as own
+from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.interchange import (
     ForeignBag,
     read_foreign,
+    write_also,
     write_clam,
     write_trident,
 )
+from napari_harm3.wsi.patches import Patches
 
 ROWS, DIM = 7, 5
 WRITERS = {"clam": write_clam, "trident": write_trident}
@@ -491,3 +494,124 @@ def test_reading_hdf5_needs_no_torch(tmp_path):
     )
 
     assert shown.stdout.strip() == "False"
+
+
+ALSO = {
+    "clam": ("clam/h5_files/s.h5", "clam/pt_files/s.pt"),
+    "trident": ("trident/s.h5",),
+}
+
+
+def our_bag(path, count=ROWS, damaged=()):
+    """Write a bag of a slide of a quarter of a micron, patches of half a micron."""
+    status = np.full(count, own.OK, np.uint8)
+    status[list(damaged)] = own.DAMAGED
+    own.write_bag(
+        path,
+        Patches(
+            coords=places()[:count],
+            tissue=np.zeros(count, np.uint8),
+            level0_px=(448.2, 447.8),
+            size=224,
+        ),
+        status=status,
+        geometry={},
+        attributes={
+            "format": own.FORMAT,
+            "slide_name": "s.svs",
+            "width": 5000,
+            "height": 4000,
+            "mpp_x": 0.24989,
+            "mpp_y": 0.25011,
+            "patch_px": 224,
+            "patch_mpp": 0.5,
+            "patch_level0_px": [448.2, 447.8],
+        },
+        features=rows()[:count],
+    )
+    return path
+
+
+@pytest.mark.parametrize("program", ALSO)
+def test_what_is_written_for_others_holds_our_bits(tmp_path, program):
+    ours = our_bag(tmp_path / "s.harm3.h5", damaged=[2, 5])
+
+    write_also(program, ours, tmp_path / program, "s")
+
+    made = {str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if f.is_file()}
+    assert made == {"s.harm3.h5", *ALSO[program]}
+    readable = [0, 1, 3, 4, 6]
+    for name in ALSO[program]:
+        found = read_bag(tmp_path / name)
+        assert_same_bits(found.features, rows()[readable])
+        assert (found.status == own.OK).all()
+        if name.endswith(".h5"):
+            assert_same_bits(found.coords, places()[readable])
+            assert found.attributes["slide_name"] == "s"
+
+
+@pytest.mark.parametrize(
+    ("program", "attributes"),
+    [
+        (
+            "clam",
+            {
+                "patch_size": 448,
+                "patch_level": 0,
+                "downsample": [1.0, 1.0],
+                "downsampled_level_dim": [5000, 4000],
+                "level_dim": [5000, 4000],
+                "name": "s",
+            },
+        ),
+        (
+            "trident",
+            {
+                "patch_size": 224,
+                "patch_size_level0": 448,
+                "level0_magnification": 40,
+                "target_magnification": 20,
+                "overlap": 0,
+                "name": "s",
+                "level0_width": 5000,
+                "level0_height": 4000,
+                "mpp": 0.24989,
+            },
+        ),
+    ],
+)
+def test_others_find_what_they_look_for(tmp_path, program, attributes):
+    write_also(program, our_bag(tmp_path / "s.harm3.h5"), tmp_path / program, "s")
+
+    assert read_foreign(tmp_path / ALSO[program][0]).attributes == attributes
+
+
+@pytest.mark.parametrize("program", ALSO)
+def test_what_is_newer_than_our_bag_is_left_and_what_is_older_is_not(tmp_path, program):
+    ours = our_bag(tmp_path / "s.harm3.h5")
+    files = [tmp_path / name for name in ALSO[program]]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"before")
+
+    write_also(program, ours, tmp_path / program, "s")
+    kept = [file.read_bytes() for file in files]
+    for file in files:
+        os.utime(file, ns=(0, ours.stat().st_mtime_ns - 1))
+    write_also(program, ours, tmp_path / program, "s")
+
+    assert kept == [b"before"] * len(files)
+    for file in files:
+        assert_same_bits(read_bag(file).features, rows())
+
+
+@pytest.mark.parametrize("program", ALSO)
+def test_a_slide_without_patches_has_no_file_not_even_an_older_one(tmp_path, program):
+    files = [tmp_path / name for name in ALSO[program]]
+    write_also(program, our_bag(tmp_path / "s.harm3.h5"), tmp_path / program, "s")
+    assert all(file.exists() for file in files)
+
+    empty = our_bag(tmp_path / "s.harm3.h5", count=0)
+    write_also(program, empty, tmp_path / program, "s")
+
+    assert not any(file.exists() for file in files)

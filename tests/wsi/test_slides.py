@@ -158,6 +158,7 @@ def test_the_file_has_the_promised_layout(tmp_path, slide_path, encoder):
             "created",
         }
         assert names <= set(file.attrs)
+        assert file.attrs["rule"] == "corners_any"
         assert file["coords"].attrs["patch_size_level0"] == 224
 
 

@@ -2,8 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +73,7 @@ def write_bag(
 ) -> None:
     """Write a bag, or its coordinates only."""
     checksum = True if len(status) else None  # HDF5 keeps none of an empty dataset
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         coords = file.create_dataset("coords", data=patches.coords, fletcher32=checksum)
         if features is not None:
             file.create_dataset(
@@ -82,7 +85,8 @@ def write_bag(
             )
         file.create_dataset("status", data=status, fletcher32=checksum)
         file.create_dataset("tissue", data=patches.tissue, fletcher32=checksum)
-        file.create_dataset("geometry", data=json.dumps(geometry))
+        file.create_dataset("geometry", data=np.bytes_(json.dumps(geometry)))
+        # What HDF5 keeps in its heap has no checksum, and damaged it hangs or crashes.
         file.attrs.update(attributes)
         # Under these names CLAM and TRIDENT look for them.
         coords.attrs.update(
@@ -96,6 +100,67 @@ def write_bag(
                 "name": Path(str(attributes["slide_name"])).stem,
             }
         )
+
+
+@contextmanager
+def new_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Yield an HDF5 file that takes its name when all of it is on the disk.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, and the like.
+    """
+    with atomic_path(path) as temporary, temporary.open("w+b", buffering=0) as stream:
+        disk = _Disk(stream)
+        # Before HDF5 1.10 what describes the data had no checksum, only the data.
+        with h5py.File(disk, "w", libver="v110") as file:
+            yield file
+        if disk.error is not None:
+            raise disk.error
+
+
+class _Disk:
+    """A file that hides from HDF5 that it cannot be written.
+
+    HDF5 takes the process down when it closes a file after a failed write.
+    """
+
+    def __init__(self, stream: FileIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:  # by which h5py knows a file
+        return self._stream.read(size)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: memoryview) -> int:
+        buffer[:] = bytes(len(buffer))
+        return self._stream.readinto(buffer) or 0
+
+    def write(self, data: memoryview) -> int:
+        left = data
+        while left and self.error is None:
+            try:
+                left = left[self._stream.write(left) :]
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        try:
+            return self._stream.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def read_own_bag(path: Path) -> Bag:
@@ -170,10 +235,14 @@ def bag_summary(path: Path) -> dict[str, Any]:
 
 
 def is_sound(path: Path) -> bool:
-    """Return whether a bag can be read whole."""
+    """Return whether a bag can be read whole, its features too if it has any."""
     try:
-        read_own_bag(path)
-    except FeatureError:
+        if has_features(path):
+            read_own_bag(path)
+        with h5py.File(path, "r") as file:
+            for key in ("coords", "status", "tissue"):
+                stored(path.name, file, key)[()]
+    except (FeatureError, *UNREADABLE):
         return False
     return True
 
@@ -213,7 +282,11 @@ def stored(name: str, file: h5py.File, key: str) -> h5py.Dataset:
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes as plain numbers, texts and lists."""
-    return {name: np.asarray(value).tolist() for name, value in attributes.items()}
+    plain = {name: np.asarray(value).tolist() for name, value in attributes.items()}
+    return {
+        name: value.decode() if isinstance(value, bytes) else value
+        for name, value in plain.items()
+    }
 
 
 def _points_elsewhere(file: h5py.File, key: str) -> bool:

@@ -17,12 +17,23 @@ from jaxtyping import Float, Int64
 
 from napari_harm3.artifacts import atomic_path
 from napari_harm3.errors import FeatureError
-from napari_harm3.wsi.features import FORMAT, UNREADABLE, plain_attributes, stored
+from napari_harm3.wsi.features import (
+    FORMAT,
+    UNREADABLE,
+    Bag,
+    new_hdf5,
+    plain_attributes,
+    read_own_bag,
+    stored,
+)
 
 CLAM_CHUNK_ROWS, TRIDENT_CHUNK_ROWS = 512, 1
 DTYPES = (np.dtype(np.float16), np.dtype(np.float32))
 FOLDERS = ("save_path", "savetodir")
 """Under these names CLAM and TRIDENT note the folder they wrote into."""
+
+POWER_MPP = 10.0
+"""Magnification times microns per pixel, as TRIDENT reckons."""
 
 TORCH_STARTS = (b"PK\x03\x04", b"\x80\x02")
 """How files of torch.save begin: today's, and those before torch 1.6."""
@@ -90,6 +101,86 @@ def write_trident(path: Path, bag: ForeignBag) -> None:
         If the bag is not sound.
     """
     _write_hdf5(path, _checked(path.name, bag), TRIDENT_CHUNK_ROWS)
+
+
+def write_also(program: str, bag: Path, folder: Path, stem: str) -> None:
+    """Write a bag of ours for another program, unless that was done after it.
+
+    For CLAM ``h5_files/<stem>.h5`` and ``pt_files/<stem>.pt``, for TRIDENT
+    ``<stem>.h5``: the patches that could be read. A slide without any has no file.
+
+    Parameters
+    ----------
+    program
+        ``clam`` or ``trident``.
+    bag
+        With features.
+    folder, stem
+        Where to write, and under which name.
+
+    Raises
+    ------
+    FeatureError
+        If the bag is missing or damaged.
+    """
+    if program == "clam":
+        write, translated = write_clam, as_clam
+        files = [folder / "h5_files" / f"{stem}.h5", folder / "pt_files" / f"{stem}.pt"]
+    else:
+        write, translated = write_trident, as_trident
+        files = [folder / f"{stem}.h5"]
+    made = bag.stat().st_mtime_ns
+    old = [f for f in files if not f.exists() or f.stat().st_mtime_ns < made]
+    if not old:
+        return
+    ours = read_own_bag(bag)
+    for file in old:
+        if len(ours.features):
+            write(file, translated(ours))
+        else:
+            file.unlink(missing_ok=True)
+
+
+def as_clam(bag: Bag) -> ForeignBag:
+    """Return a bag of ours as CLAM has it: patches are squares of level-0 pixels."""
+    about = bag.attributes
+    size = [about["width"], about["height"]]
+    return ForeignBag(
+        features=bag.features,
+        coords=bag.coords,
+        attributes={
+            "patch_size": round(about["patch_level0_px"][0]),
+            "patch_level": 0,
+            "downsample": [1.0, 1.0],
+            "downsampled_level_dim": size,
+            "level_dim": size,
+            "name": _name(about),
+        },
+    )
+
+
+def as_trident(bag: Bag) -> ForeignBag:
+    """Return a bag of ours as TRIDENT has it, its magnifications from the mpp."""
+    about = bag.attributes
+    return ForeignBag(
+        features=bag.features,
+        coords=bag.coords,
+        attributes={
+            "patch_size": about["patch_px"],
+            "patch_size_level0": round(about["patch_level0_px"][0]),
+            "level0_magnification": round(POWER_MPP / about["mpp_x"]),
+            "target_magnification": round(POWER_MPP / about["patch_mpp"]),
+            "overlap": 0,
+            "name": _name(about),
+            "level0_width": about["width"],
+            "level0_height": about["height"],
+            "mpp": about["mpp_x"],
+        },
+    )
+
+
+def _name(about: Mapping[str, Any]) -> str:
+    return Path(str(about["slide_name"])).stem
 
 
 def _is_torch(path: Path) -> bool:
@@ -206,7 +297,7 @@ def _write_hdf5(path: Path, bag: ForeignBag, chunk_rows: int) -> None:
             f"{path.name} needs coordinates, and this bag has none: write it as .pt, "
             "or extract it again."
         )
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(path) as file:
         _create(file, "features", bag.features, chunk_rows)
         coords = _create(file, "coords", bag.coords, chunk_rows)
         for name, value in bag.attributes.items():
