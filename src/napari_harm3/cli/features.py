@@ -6,7 +6,7 @@ from pathlib import Path
 from napari_harm3.cli.options import SlideOptions
 from napari_harm3.cli.show import show
 from napari_harm3.cli.tissue import any_failed, slide_lines
-from napari_harm3.jobs.slides import extract_features
+from napari_harm3.jobs.slides import Program, extract_features
 from napari_harm3.wsi.config import PRESETS, EncoderConfig, Precision, Stain
 
 
@@ -32,6 +32,9 @@ class Features(SlideOptions):
     stain: Stain = "none"
     """How colours are brought to one reference, measured once a slide."""
 
+    also: tuple[Program, ...] = ()
+    """Write the bags for these programs too, into folders of theirs under --out."""
+
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
 
@@ -49,6 +52,7 @@ class Features(SlideOptions):
                 batch=self.batch,
                 precision=self.precision,
             ),
+            also=self.also,
             source_mpp=self.source_mpp,
             device=self.device,
             workers=self.workers,

@@ -1,5 +1,6 @@
 """Encoders that a process has loaded; each is loaded once."""
 
+import threading
 from typing import TYPE_CHECKING
 
 from napari_harm3.config import recipe_hash
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from napari_harm3.wsi.encoder import Encoder
 
 _loaded: dict[tuple[str, str], "Encoder"] = {}
+_loading = threading.Lock()
 
 
 def encoder_for(config: EncoderConfig, device: str) -> "Encoder":
@@ -23,9 +25,11 @@ def encoder_for(config: EncoderConfig, device: str) -> "Encoder":
     from napari_harm3.wsi.encoder import load_encoder
 
     key = recipe_hash(config), resolve_device(device)
-    if key not in _loaded:
-        _loaded[key] = load_encoder(config, key[1])
-    return _loaded[key]
+    # Two threads that draw untrained weights at once would share one dice.
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = load_encoder(config, key[1])
+        return _loaded[key]
 
 
 def untrained(config: EncoderConfig) -> str:

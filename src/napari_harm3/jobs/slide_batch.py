@@ -26,7 +26,7 @@ from napari_harm3.jobs.progress import Job, Progress, finished
 
 DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 FEATURE_SUFFIXES = (".h5", ".pt")
-LOCKS = ".locks"
+LOCKS, SUMMARY = ".locks", "summary.json"
 FIELDS = (
     "mpp",
     "mpp_source",
@@ -82,7 +82,7 @@ class Work(Generic[Opened]):
 
 def stem_of(slide: Path) -> str:
     """Return a slide's name without its suffix; ``.ome.tif`` is one suffix."""
-    if slide.is_dir():
+    if _is_folder(slide):
         return slide.name
     for suffix in DOUBLE_SUFFIXES:
         if slide.name.lower().endswith(suffix):
@@ -108,12 +108,16 @@ def tasks_of(
     """
     tasks: list[SlideTask] = []
     taken: dict[str, Path] = {}
-    for slide, mpp in _named(inputs, allow_external=allow_external):
+    for named, mpp in _named(inputs, allow_external=allow_external):
+        # The processes of a cluster work in folders of their own.
+        slide = named.absolute()
         first = taken.setdefault(stem_of(slide), slide)
         problem = ""
-        if first is not slide:
+        if first is not slide and first == slide:
+            problem = f"{slide.name} is named twice: name it once."
+        elif first is not slide:
             problem = f"{first.name} has the same name without its suffix: rename one."
-        elif slide.is_dir() and not _slides_in(slide):
+        elif _is_folder(slide) and not _slides_in(slide):
             problem = f"{slide.name} holds no slides: give another folder."
         tasks.append(
             SlideTask(
@@ -126,6 +130,8 @@ def tasks_of(
 def _named(
     inputs: Sequence[Path], *, allow_external: bool
 ) -> Iterator[tuple[Path, float | None]]:
+    from napari_harm3.wsi.folder import slides_at
+
     for given in inputs:
         if given.suffix.lower() == ".csv":
             table = read_cohort(given, allow_external=allow_external)
@@ -135,10 +141,15 @@ def _named(
                     for slide, mpp in zip(case.slides, case.slide_mpp, strict=True)
                     if slide.suffix not in FEATURE_SUFFIXES
                 )
-        elif given.is_dir():
-            yield from ((slide, None) for slide in _slides_in(given) or [given])
         else:
-            yield given, None
+            yield from ((slide, None) for slide in slides_at(given))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it lies where nobody may look: opening it tells why
+        return False
 
 
 def _slides_in(folder: Path) -> list[Path]:
@@ -161,7 +172,10 @@ def run_batch(
     The rows stand in the order of the slides, also in ``summary.json``.
     """
     rows: dict[int, Row | None] = {}
-    if workers == 1 and scheduler is None:
+    if not tasks:
+        text = "No slide is named; feature files are passed over."
+        yield Progress(stage=stage, warning=text)
+    if scheduler is None and (workers == 1 or len(tasks) < 2):
         yield from _one_by_one(stage, tasks, work, out, rows)
     else:
         attempt = partial(_attempt, work, out)
@@ -179,7 +193,10 @@ def run_batch(
             waited = _patiently(work, out, task)
             rows[task.number] = yield from _shown(stage, task, len(tasks), waited)
     result = {"slides": [rows[task.number] for task in tasks]}
-    write_json(out / "summary.json", result)
+    try:
+        write_json(out / SUMMARY, result)
+    except OSError as error:
+        yield Progress(stage=stage, warning=_told(error, SUMMARY))
     yield finished(stage, result)
 
 
@@ -193,7 +210,7 @@ def _one_by_one(
     """Work in this process; the next slide is opened while one is worked on."""
     with ThreadPoolExecutor(1) as pool:
         ahead: Future[Any] | None = None
-        for task, after in zip(tasks, [*tasks[1:], None], strict=True):
+        for task, after in zip(tasks, [*tasks[1:], None], strict=False):
             opened = partial(work.open, task) if ahead is None else ahead.result
             ahead = None
             if after is not None and not after.problem:
@@ -222,14 +239,13 @@ def _shown(
 def _attempt(work: Work[Any], out: Path, task: SlideTask) -> Row | None:
     """Work on a slide in a worker process; None if another process holds it."""
     steps = _guarded(work, out, task, partial(work.open, task))
-    while True:
+    while not stopping():
         try:
             next(steps)
         except StopIteration as end:
             return end.value
-        if stopping():
-            steps.close()
-            raise Stopped("Stopped; what was finished is kept.")
+    steps.close()
+    raise Stopped("Stopped; what was finished is kept.")
 
 
 def _patiently(work: Work[Any], out: Path, task: SlideTask) -> Steps:
@@ -247,12 +263,7 @@ def _guarded(
 ) -> Generator[tuple[int, int], None, Row | None]:
     """Return a slide's row whatever happens; None if another process holds it."""
     started = time.monotonic()
-    row: Row = {
-        "slide": str(task.slide.resolve()),
-        "status": "failed",
-        "message": task.problem,
-        **dict.fromkeys(FIELDS),
-    }
+    row = _blank(task)
     if task.problem:
         return row
     try:
@@ -261,7 +272,7 @@ def _guarded(
                 return None
             row |= yield from work.finish(task, opened)
     except Exception as error:  # noqa: BLE001 - one bad slide never stops the rest
-        row["message"] = _told(error)
+        row["message"] = _told(error, task.slide.name)
     row["seconds"] = round(time.monotonic() - started, 3)
     return row
 
@@ -270,7 +281,8 @@ def _guarded(
 def _locked(out: Path, stem: str) -> Iterator[bool]:
     folder = out / LOCKS
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{stem}.lock")
+    # Whichever thread ends a job lets go of its lock.
+    lock = FileLock(folder / f"{stem}.lock", thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -282,12 +294,20 @@ def _locked(out: Path, stem: str) -> Iterator[bool]:
         lock.release()
 
 
-def _told(error: Exception) -> str:
-    """Return what went wrong in a sentence; a bug also leaves its traceback."""
+def _told(error: Exception, name: str) -> str:
+    """Return what went wrong in a sentence; a bug also leaves its traceback.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    name
+        Whose work it was, where the error does not name a file.
+    """
     if isinstance(error, Harm3Error):
         return str(error)
     if isinstance(error, OSError):
-        where = Path(error.filename).name if error.filename else "A file"
+        where = Path(error.filename).name if error.filename else name
         remedy = REMEDIES.get(error.errno or 0, "check the disk")
         return f"{where}: {error.strerror or error}: {remedy}."
     logging.getLogger(__name__).error("A slide failed.", exc_info=error)
@@ -297,11 +317,25 @@ def _told(error: Exception) -> str:
     )
 
 
-def _lost(task: SlideTask) -> Row:
+def _lost(task: SlideTask, error: Exception | None) -> Row:
+    if error is None:
+        message = (
+            f"{task.slide.name} took down the process that read it, by its damage or "
+            "its size: copy it again, or use fewer --workers."
+        )
+    else:
+        message = _told(error, task.slide.name)
+    return {**_blank(task), "message": message}
+
+
+def _blank(task: SlideTask) -> Row:
+    try:
+        slide = task.slide.resolve()
+    except (OSError, RuntimeError):  # links that go round in circles
+        slide = task.slide
     return {
-        "slide": str(task.slide.resolve()),
+        "slide": str(slide),
         "status": "failed",
-        "message": f"{task.slide.name} took down the process that read it, by its "
-        "damage or its size: copy it again, or use fewer --workers.",
+        "message": task.problem,
         **dict.fromkeys(FIELDS),
     }

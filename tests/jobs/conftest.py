@@ -1,0 +1,41 @@
+"""What the tests of whole jobs share."""
+
+import json
+
+import pytest
+from small_slides import ENCODER, damage, write_slide
+
+from napari_harm3.cli.main import main
+
+
+@pytest.fixture
+def harm3(capsys):
+    """Run a command; return exit code, its JSON and what it said on stderr."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words), "--json"])
+        out, err = capsys.readouterr()
+        return ended.value.code, json.loads(out), err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def slides(tmp_path_factory):
+    """Return a folder of one slide of each kind, named against their order."""
+    folder = tmp_path_factory.mktemp("slides")
+    write_slide(folder / "d-whole.tif", patches=2, seed=1)
+    damage(write_slide(folder / "c-damaged.tif", patches=3, seed=2))
+    write_slide(folder / "b-glass.tif", patches=0)
+    (folder / "a-text.tif").write_text("no slide")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def alone(slides, tmp_path_factory):
+    """Return the folder in which one process has made all bags of the slides."""
+    out = tmp_path_factory.mktemp("alone")
+    with pytest.raises(SystemExit):
+        main(["features", str(slides), "--out", str(out), *ENCODER, "--workers", "1"])
+    return out
