@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_harm3.errors import VolumeError
-from napari_harm3.mri.volume import read_geometry, read_volume, write_volume
+from napari_harm3.mri.volume import read_nifti, read_nifti_geometry, write_volume
 
 AFFINE = np.array(
     [[-0.9, 0.1, 0, 40], [0.1, 0.9, 0, -30], [0, 0, 3, 12], [0, 0, 0, 1.0]]
@@ -27,11 +27,11 @@ def path(tmp_path, array):
 
 
 def test_what_is_written_is_read(path, array):
-    volume = read_volume(path)
+    volume = read_nifti(path)
 
     np.testing.assert_array_equal(volume.array, array)
     np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-5)
-    assert read_geometry(path).same_as(volume)
+    assert read_nifti_geometry(path).same_as(volume)
 
 
 def test_the_same_voxels_give_the_same_bytes(path, array, tmp_path):
@@ -40,7 +40,7 @@ def test_the_same_voxels_give_the_same_bytes(path, array, tmp_path):
 
 
 def test_every_flipped_bit_is_refused_or_changes_nothing(path, tmp_path):
-    whole, packed = read_volume(path), path.read_bytes()
+    whole, packed = read_nifti(path), path.read_bytes()
     flipped = tmp_path / "f.nii.gz"
     refused = 0
     for bit in np.random.default_rng(1).choice(len(packed) * 8, 600, replace=False):
@@ -48,7 +48,7 @@ def test_every_flipped_bit_is_refused_or_changes_nothing(path, tmp_path):
         damaged[bit // 8] ^= 1 << (bit % 8)
         flipped.write_bytes(damaged)
         try:
-            volume = read_volume(flipped)
+            volume = read_nifti(flipped)
         except VolumeError as error:
             refused += 1
             assert "f.nii.gz" in str(error)
@@ -62,12 +62,12 @@ def test_every_flipped_bit_is_refused_or_changes_nothing(path, tmp_path):
 def test_a_file_cut_short_is_refused(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(VolumeError, match=r"v\.nii\.gz"):
-        read_volume(path)
+        read_nifti(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(VolumeError, match=r"none\.nii\.gz does not exist"):
-        read_volume(tmp_path / "none.nii.gz")
+        read_nifti(tmp_path / "none.nii.gz")
 
 
 def test_a_bomb_is_refused_before_it_is_inflated(tmp_path):
@@ -79,7 +79,7 @@ def test_a_bomb_is_refused_before_it_is_inflated(tmp_path):
     bomb = tmp_path / "b.nii.gz"
     bomb.write_bytes(gzip.compress(header.binaryblock + b"\0" * (1 << 20)))
     with pytest.raises(VolumeError, match="GiB"):
-        read_volume(bomb)
+        read_nifti(bomb)
 
 
 def saved(tmp_path, array, affine=AFFINE, **codes):
@@ -94,11 +94,11 @@ def test_uncompressed_and_big_endian_files_are_read(tmp_path, array):
     image = nib.Nifti1Image(array, AFFINE, nib.Nifti1Header(endianness=">"))
     image.set_sform(AFFINE, 1)
     nib.save(image, tmp_path / "big.nii")
-    np.testing.assert_array_equal(read_volume(tmp_path / "big.nii").array, array)
+    np.testing.assert_array_equal(read_nifti(tmp_path / "big.nii").array, array)
 
 
 def test_a_trailing_axis_of_one_is_dropped(tmp_path, array):
-    assert read_volume(saved(tmp_path, array[..., None])).shape == array.shape
+    assert read_nifti(saved(tmp_path, array[..., None])).shape == array.shape
 
 
 @pytest.mark.parametrize(
@@ -111,26 +111,26 @@ def test_a_trailing_axis_of_one_is_dropped(tmp_path, array):
 )
 def test_voxels_that_mean_nothing_are_refused(tmp_path, array, make, says):
     with pytest.raises(VolumeError, match=says):
-        read_volume(saved(tmp_path, make(array)))
+        read_nifti(saved(tmp_path, make(array)))
 
 
 def test_two_places_for_one_voxel_are_refused(tmp_path, array):
     moved = AFFINE.copy()
     moved[0, 3] += 5
     with pytest.raises(VolumeError, match="sform and qform differ"):
-        read_volume(saved(tmp_path, array, qform=moved))
+        read_nifti(saved(tmp_path, array, qform=moved))
 
 
 def test_a_volume_that_says_no_place_is_refused(tmp_path, array):
     with pytest.raises(VolumeError, match="does not say where"):
-        read_volume(saved(tmp_path, array, s_code=0, q_code=0))
+        read_nifti(saved(tmp_path, array, s_code=0, q_code=0))
 
 
 def test_sheared_axes_are_refused(tmp_path, array):
     sheared = AFFINE.copy()
     sheared[0, 1] = 0.9
     with pytest.raises(VolumeError, match="sheared"):
-        read_volume(saved(tmp_path, array, sform=sheared, q_code=0))
+        read_nifti(saved(tmp_path, array, sform=sheared, q_code=0))
 
 
 def test_a_length_that_lies_is_refused(path):
@@ -138,4 +138,4 @@ def test_a_length_that_lies_is_refused(path):
     packed[-4:] = struct.pack("<I", 12)
     path.write_bytes(packed)
     with pytest.raises(VolumeError, match="damaged"):
-        read_volume(path)
+        read_nifti(path)

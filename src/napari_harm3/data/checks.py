@@ -10,9 +10,10 @@ import numpy as np
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Fault
 from napari_harm3.errors import Harm3Error, SlideError, VolumeError
-from napari_harm3.mri.annotation import read_annotation
+from napari_harm3.mri.annotation import check_annotation, read_annotation
 from napari_harm3.mri.preprocess import check_overlap
-from napari_harm3.mri.volume import Geometry, read_geometry, read_volume
+from napari_harm3.mri.reading import read_geometry, read_volume
+from napari_harm3.mri.volume import Geometry
 from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_bag
 from napari_harm3.wsi.inspection import inspect_slide
 from napari_harm3.wsi.slide import open_slide
@@ -33,10 +34,14 @@ def case_faults(case: Case, *, quick: bool) -> list[Fault]:
     for role, path in case.volumes.items():
         with faults.of(role):
             grids[role] = _volume(path, quick=quick)
-    for role, path in case.masks.items():
-        if role in grids:
+        if role not in grids:
+            continue
+        if role in case.masks:
             with faults.of(f"mask_{role}"):
-                _annotation(path, grids[role], quick=quick)
+                _annotation(case.masks[role], grids[role], quick=quick)
+        # Its voxels have been read: of the case, only where they lie is needed.
+        whole = grids[role]
+        grids[role] = Geometry(shape=whole.shape, affine=whole.affine)
     with faults.of(None):
         check_overlap(grids)
     for path, mpp in zip(case.slides, case.slide_mpp, strict=True):
@@ -65,14 +70,14 @@ def _volume(path: Path, *, quick: bool) -> Geometry:
     volume = read_volume(path)
     if np.ptp(volume.array) == 0:
         raise VolumeError(f"{path.name} shows nothing: all its voxels are alike.")
-    return Geometry(shape=volume.shape, affine=volume.affine)
+    return volume
 
 
-def _annotation(path: Path, grid: Geometry, *, quick: bool) -> None:
+def _annotation(path: Path, volume: Geometry, *, quick: bool) -> None:
     if quick:
-        read_geometry(path)
+        check_annotation(path)
     else:
-        read_annotation(path, grid)
+        read_annotation(path, volume)
 
 
 def _slide(path: Path, mpp: float | None, *, quick: bool) -> None:

@@ -6,12 +6,25 @@ from pathlib import Path
 import numpy as np
 
 from napari_harm3.errors import FeatureError, VolumeError
-from napari_harm3.mri.volume import read_volume
+from napari_harm3.mri.affine import orientation_code
+from napari_harm3.mri.display import oblique_degrees
+from napari_harm3.mri.reading import annotation_kind, kind_of, read_volume
+from napari_harm3.mri.volume import Volume
 from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_bag
 from napari_harm3.wsi.features import bag_summary, has_features, own_attributes
+from napari_harm3.wsi.folder import slides_at
 from napari_harm3.wsi.inspection import inspect_slide
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz")
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+LEADS = {
+    "R": "right",
+    "L": "left",
+    "A": "front",
+    "P": "back",
+    "S": "head",
+    "I": "feet",
+}
+"""The patient's side that a letter of an orientation code stands for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,31 +37,80 @@ class FileReport:
 
 
 def inspect_file(path: Path, *, source_mpp: float | None = None) -> FileReport:
-    """Return what a slide, a volume or a feature file is; every byte is read."""
+    """Return what a slide, a volume or a feature file is; every byte is read.
+
+    A folder of one DICOM series is a volume.
+    """
     name = path.name.lower()
-    if name.endswith(VOLUME_SUFFIXES):
-        return _volume(path)
     if name.endswith(FEATURE_SUFFIXES):
         return _features(path)
+    try:
+        kind = kind_of(path)
+    except VolumeError as error:  # no such file
+        return FileReport(kind="unknown", faults=[str(error)], notes=[])
+    if kind is not None or name.endswith(VOLUME_SUFFIXES):
+        return _volume(path, kind)
     slide = inspect_slide(path, source_mpp=source_mpp)
     return FileReport(kind=slide.kind, faults=slide.faults, notes=slide.notes)
 
 
-def _volume(path: Path) -> FileReport:
+def files_at(path: Path) -> list[Path]:
+    """Return what there is to inspect in a folder and those in it, or the file itself.
+
+    A folder that holds DICOM volumes stands for its files, as one of a slide does.
+    What cannot be looked at stands for itself, so that opening it tells why.
+    """
     try:
+        volumes = _volumes_in(path) if path.is_dir() else set()
+    except (OSError, VolumeError):
+        volumes = set()
+    slides = {slide for slide in slides_at(path) if not volumes & {slide, slide.parent}}
+    # A folder without slides stands for itself among them.
+    return sorted(volumes | slides - ({path} if volumes else set()))
+
+
+def _volumes_in(folder: Path) -> set[Path]:
+    volumes: set[Path] = set()
+    for file in folder.rglob("*"):
+        kind = kind_of(file) if file.is_file() else None
+        if kind == "DICOM" and annotation_kind(file) is None:
+            volumes.add(file.parent)
+        elif kind is not None:
+            volumes.add(file)
+    return volumes
+
+
+def _volume(path: Path, kind: str | None) -> FileReport:
+    told = "volume" if kind is None else f"volume ({kind})"
+    try:
+        annotation = annotation_kind(path)
+        if annotation is not None:
+            note = "Whether it lies on its volume is told by `harm3 check`."
+            return FileReport(
+                kind=f"annotation (DICOM {annotation})", faults=[], notes=[note]
+            )
         volume = read_volume(path)
     except VolumeError as error:
-        return FileReport(kind="volume (NIfTI)", faults=[str(error)], notes=[])
-    size = " x ".join(str(count) for count in volume.shape)
-    spacing = " x ".join(f"{length:.3g}" for length in volume.spacing_mm)
+        return FileReport(kind=told, faults=[str(error)], notes=[])
     faults = []
     if np.ptp(volume.array) == 0:
         faults.append(f"{path.name} shows nothing: all its voxels are alike.")
-    return FileReport(
-        kind="volume (NIfTI)",
-        faults=faults,
-        notes=[f"{size} voxels of {spacing} mm."],
-    )
+    return FileReport(kind=told, faults=faults, notes=_described(volume))
+
+
+def _described(volume: Volume) -> list[str]:
+    size = " x ".join(str(count) for count in volume.shape)
+    spacing = " x ".join(f"{length:.3g}" for length in volume.spacing_mm)
+    code, tilt = orientation_code(volume.affine), oblique_degrees(volume)
+    leads = ", ".join(LEADS[letter] for letter in code)
+    lies = f"oblique by {tilt:.1f} degrees" if tilt >= 0.05 else "not oblique"
+    low, high = volume.array.min(), volume.array.max()
+    mean = volume.array.mean(dtype=np.float64)
+    return [
+        f"{size} voxels of {spacing} mm.",
+        f"Its axes lead to {leads} ({code}), {lies}.",
+        f"Intensities from {low:.6g} to {high:.6g}, mean {mean:.4g}.",
+    ]
 
 
 def _features(path: Path) -> FileReport:

@@ -10,12 +10,12 @@ from napari_harm3.jobs.progress import Job, Progress, finished
 def examine(files: Sequence[Path], *, source_mpp: float | None = None) -> Job:
     """Say what slides, volumes and feature files are, and what is wrong with them.
 
-    A folder of one DICOM slide is one file; of another folder, its slides are.
+    A folder of one DICOM slide or series is one file; of another folder, its slides
+    and volumes are.
     """
-    from napari_harm3.data.inspection import inspect_file
-    from napari_harm3.wsi.folder import slides_at
+    from napari_harm3.data.inspection import files_at, inspect_file
 
-    given = [slide for file in files for slide in slides_at(file)]
+    given = [found for file in files for found in files_at(file)]
     rows = []
     for done, file in enumerate(given):
         yield Progress(stage="doctor", step=done, of=len(given), text=file.name)

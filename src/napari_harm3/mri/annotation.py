@@ -1,67 +1,113 @@
 """Voxel annotations, on the grid of the volume that they belong to."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from scipy import ndimage
 
 from napari_harm3.errors import VolumeError
-from napari_harm3.mri.volume import Geometry, read_volume
+from napari_harm3.mri.labels import LABELS, labels_on_grid
+from napari_harm3.mri.reading import kind_of, read_geometry, read_volume
+from napari_harm3.mri.volume import Geometry, Volume
 
-LABELS = {1: "primary", 2: "nodes"}
-LEAST_INSIDE = 0.5
+__all__ = ["LABELS", "check_annotation", "read_annotation"]
+
+READ = "NIfTI, NRRD or MetaImage labels, a DICOM SEG, or an RTSTRUCT"
+"""What an annotation may be, as errors say it."""
 
 
-def read_annotation(path: Path, volume: Geometry) -> UInt8[np.ndarray, "X Y Z"]:
+def read_annotation(
+    path: Path, volume: Geometry, labels: Mapping[str, int] | None = None
+) -> UInt8[np.ndarray, "X Y Z"]:
     """Return an annotation's labels on a volume's grid; an empty one is all zero.
 
-    A mask on another grid is brought over by its affine, nearest voxel.
+    A mask on another grid is brought over by its affine, nearest voxel; a part too
+    small for the volume's voxels takes one of them.
+
+    Parameters
+    ----------
+    path
+        Labels as voxels, or a DICOM SEG or RTSTRUCT (or a folder with one of them).
+    volume
+        What it was drawn on.
+    labels
+        The label of each structure that counts, for DICOM; otherwise the usual names
+        of tumour and nodes are looked for.
 
     Raises
     ------
     VolumeError
-        If the file is no readable mask of whole numbers up to 255, or less than half
-        of what it marks lies inside the volume.
+        If the file is no readable annotation of whole numbers up to 255, was drawn in
+        another frame of reference, or less than half of what it marks lies inside the
+        volume.
     """
-    mask = read_volume(path)
+    if kind_of(path) != "DICOM":
+        mask = read_volume(path)
+        return labels_on_grid(_whole(mask), mask, volume, path.name)
+    from napari_harm3.mri.dicom_headers import STRUCTURES
+
+    path, kind = _dicom_annotation(path)
+    if kind == STRUCTURES:
+        from napari_harm3.mri.rtstruct import read_rtstruct
+
+        return read_rtstruct(path, volume, labels)
+    from napari_harm3.mri.segmentation import read_segmentation
+
+    mask = read_segmentation(path, labels)
+    _check_frame(mask, volume)
+    return labels_on_grid(_whole(mask), mask, volume, path.name)
+
+
+def check_annotation(path: Path) -> None:
+    """Refuse what cannot be an annotation, by its header alone.
+
+    Raises
+    ------
+    VolumeError
+        If the header is missing or impossible, or that of a DICOM image.
+    """
+    if kind_of(path) == "DICOM":
+        _dicom_annotation(path)
+    else:
+        read_geometry(path)
+
+
+def _dicom_annotation(path: Path) -> tuple[Path, str]:
+    """Return the file of an annotation, alone or in a folder, and its storage class."""
+    from napari_harm3.mri.dicom_headers import (
+        SEGMENTATIONS,
+        STRUCTURES,
+        dicom_files,
+        storage_class,
+    )
+
+    found = []
+    for file in dicom_files(path):
+        kind = storage_class(file)
+        if kind == STRUCTURES or kind in SEGMENTATIONS:
+            found.append((file, kind))
+    if len(found) != 1:
+        holds = "no annotation" if not found else f"{len(found)} annotations"
+        raise VolumeError(f"{path.name} holds {holds}: give one, as {READ}.")
+    return found[0]
+
+
+def _check_frame(mask: Volume, volume: Geometry) -> None:
+    stated = volume.frame_of_reference if isinstance(volume, Volume) else None
+    if stated and mask.frame_of_reference not in (None, stated):
+        raise VolumeError(
+            f"{mask.name} was drawn in another frame of reference than that of its "
+            "volume: give the annotation of this examination, or register first."
+        )
+
+
+def _whole(mask: Volume) -> UInt8[np.ndarray, "X Y Z"]:
     if (mask.array != np.round(mask.array)).any() or mask.array.min() < 0:
         raise VolumeError(
-            f"{path.name} holds values that are no labels: an annotation has whole "
+            f"{mask.name} holds values that are no labels: an annotation has whole "
             "numbers, 0 for background."
         )
     if mask.array.max() > 255:
-        raise VolumeError(f"{path.name} has labels above 255: is it an image?")
-    labels = mask.array.astype(np.uint8)
-    _check_inside(path, labels, mask, volume)
-    if mask.same_as(volume):
-        return labels
-    to_mask = np.linalg.inv(mask.affine) @ volume.affine
-    return np.asarray(
-        ndimage.affine_transform(
-            labels,
-            to_mask[:3, :3],
-            to_mask[:3, 3],
-            output_shape=volume.shape,
-            order=0,
-            mode="constant",
-            cval=0,
-        )
-    )
-
-
-def _check_inside(
-    path: Path, labels: UInt8[np.ndarray, "X Y Z"], mask: Geometry, volume: Geometry
-) -> None:
-    marked = np.argwhere(labels).T
-    if not marked.size:
-        return
-    to_volume = np.linalg.inv(volume.affine) @ mask.affine
-    indices = to_volume[:3, :3] @ marked + to_volume[:3, 3:]
-    most = np.array(volume.shape)[:, None] - 0.5
-    share = ((indices >= -0.5) & (indices <= most)).all(axis=0).mean()
-    if share < LEAST_INSIDE:
-        raise VolumeError(
-            f"Only {share:.0%} of the annotation {path.name} lies inside its volume: "
-            "check that it belongs to this volume and keeps its orientation."
-        )
+        raise VolumeError(f"{mask.name} has labels above 255: is it an image?")
+    return mask.array.astype(np.uint8)

@@ -1,12 +1,13 @@
 """NIfTI volumes: read whole and checked, written whole.
 
 nibabel alone lets most single-bit faults of a ``.nii.gz`` through, so the stream is
-inflated here first, with its checksum verified and its size capped by the header.
+inflated here, with its checksum verified and its size capped by the header.
 """
 
 import gzip
 import hashlib
-import struct
+import io
+import stat
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +15,59 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from isal import isal_zlib
+from isal import igzip, isal_zlib
 from jaxtyping import Float, Shaped
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, ImageDataError
 
 from napari_harm3.artifacts import write_bytes
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.header import Layout, damaged, layout_of
 
 MOST_BYTES = 4 << 30
-"""A volume larger than this is refused before memory is asked for."""
+"""A volume larger than this, as a file or in memory, is refused beforehand."""
 
-HEADER_BYTES = 544
+MOST_VALUE = 1e12
+"""No scanner measures more, and the squares of larger numbers overflow."""
+
+NIFTI1_BYTES, NIFTI2_BYTES = 348, 540
+SIZES = (NIFTI1_BYTES, NIFTI2_BYTES)
+"""Length of a header, which is also its first number."""
+
 GZIP_MAGIC = b"\x1f\x8b"
-SAME_MM = 1.0
-"""How far sform and qform may place a corner apart."""
+GZIP_MOST = 1032
+"""No gzip stream unpacks to more bytes than this for one of its own."""
+
+STEP_BYTES = 1 << 20
+"""Unpacked at a time."""
+
+FEWER = "it holds fewer voxels than its header says"
+LONGER = "it is longer than its header says"
+GZIP_FAULTS: Any = (  # isal's stub calls its error an instance
+    EOFError,
+    gzip.BadGzipFile,
+    isal_zlib.error,
+    zlib.error,
+)
+
+
+class Digest:
+    """A SHA-256: given as text, or found from bytes when it is first asked for.
+
+    To hash a volume's file takes a fifth as long as to unpack it, and most volumes are
+    only looked at.
+    """
+
+    def __get__(self, owner: object, kind: type | None = None) -> str:
+        """Return the digest in hexadecimal."""
+        if owner is None:
+            raise AttributeError  # so that the field has no default
+        value = owner.__dict__["sha256"]
+        if not isinstance(value, str):
+            value = owner.__dict__["sha256"] = hashlib.sha256(value).hexdigest()
+        return value
+
+    def __set__(self, owner: object, value: str | bytes) -> None:
+        """Keep the digest, or what it is to be found from."""
+        owner.__dict__["sha256"] = value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,33 +97,42 @@ class Volume(Geometry):
     name: str
     """Name of the file, without its folder."""
 
-    sha256: str
+    sha256: Digest = Digest()
     """Of the file's bytes."""
 
+    frame_of_reference: str | None = None
+    """UID of the scanner's coordinate system, where the file says it (DICOM)."""
 
-def read_volume(path: Path) -> Volume:
+
+def read_nifti(path: Path) -> Volume:
     """Return a volume whose every byte was checked.
 
     Raises
     ------
     VolumeError
         If the file is missing, damaged, no 3-D NIfTI volume of real numbers, too
-        large, without usable geometry, constant, or holds NaN or infinity.
+        large, without usable geometry, or holds NaN or infinity.
     """
-    packed = _bytes_of(path)
-    image = _image(path, _unpacked(path, packed))
-    array = _voxels(path, image)
-    geometry = _geometry(path, image)
+    packed = file_bytes(path)
+    with _stream(packed) as stream:
+        try:
+            layout, start = _header(path.name, stream)
+            if layout.size_bytes > GZIP_MOST * len(packed):  # no memory is asked for
+                raise damaged(path.name, FEWER)
+            stream.read(layout.offset - start)
+            array = _voxels(path.name, layout, stream)
+        except GZIP_FAULTS as error:
+            raise damaged(path.name, str(error)) from error
     return Volume(
-        shape=geometry.shape,
-        affine=geometry.affine,
+        shape=layout.shape,
+        affine=layout.affine,
         array=array,
         name=path.name,
-        sha256=hashlib.sha256(packed).hexdigest(),
+        sha256=packed,
     )
 
 
-def read_geometry(path: Path) -> Geometry:
+def read_nifti_geometry(path: Path) -> Geometry:
     """Return shape and affine from the header alone; the voxels are not checked.
 
     Raises
@@ -92,17 +140,12 @@ def read_geometry(path: Path) -> Geometry:
     VolumeError
         If the header is missing, or says something impossible.
     """
-    try:
-        with path.open("rb") as stream:
-            packed = stream.read(1 << 16)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if packed[:2] == GZIP_MAGIC:
+    with _stream(file_bytes(path, most=1 << 16)) as stream:
         try:
-            packed = zlib.decompressobj(31).decompress(packed, HEADER_BYTES)
-        except zlib.error as error:
-            raise _damaged(path, str(error)) from error
-    return _geometry(path, _image(path, packed))
+            layout, _ = _header(path.name, stream)
+        except GZIP_FAULTS as error:
+            raise damaged(path.name, str(error)) from error
+    return Geometry(shape=layout.shape, affine=layout.affine)
 
 
 def write_volume(
@@ -116,161 +159,119 @@ def write_volume(
     write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))
 
 
-def _bytes_of(path: Path) -> bytes:
+def file_bytes(path: Path, *, most: int | None = None) -> bytes:
+    """Return a file's bytes, or only the first of them.
+
+    Raises
+    ------
+    VolumeError
+        If it is missing, no plain file, too large, or the system does not give it.
+    """
     try:
-        return path.read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise VolumeError(f"{path.name} is no file: give a volume's file.")
+        if most is None and status.st_size > MOST_BYTES:
+            raise too_large(path.name, status.st_size)
+        with path.open("rb") as stream:
+            return stream.read(-1 if most is None else most)
+    except FileNotFoundError as error:
+        raise VolumeError(f"{path.name} does not exist: correct the path.") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise VolumeError(f"{path.name} cannot be read ({error.strerror}).") from error
 
 
-def _unpacked(path: Path, packed: bytes) -> bytes:
-    """Return the NIfTI bytes; a gzip stream is inflated whole and checked."""
-    if packed[:2] != GZIP_MAGIC:
-        return packed
-    try:
-        head = zlib.decompressobj(31).decompress(packed, HEADER_BYTES)
-    except zlib.error as error:
-        raise _damaged(path, str(error)) from error
-    expected = _expected_bytes(path, _image(path, head))
-    # One byte more than the header promises tells an overlong stream from a right one.
-    inflate = isal_zlib.decompressobj(31)
-    try:
-        content = bytes(inflate.decompress(packed, expected + 1))
-        content += bytes(inflate.flush()) if not inflate.eof else b""
-    except (isal_zlib.error, zlib.error) as error:  # type: ignore[misc]  # isal's stub
-        raise _damaged(path, str(error)) from error
-    if not inflate.eof or inflate.unused_data.strip(b"\0"):
-        raise _damaged(path, "the compressed stream is cut short or too long")
-    _check_trailer(path, packed, content, len(inflate.unused_data))
-    return content
+def _stream(packed: bytes) -> Any:
+    """Return the unpacked bytes of a file, to be read in turn.
+
+    Several gzip members in a row are one stream, as gzip's standard has it; the length
+    and the checksum of each are verified when its end is reached.
+    """
+    stream = io.BytesIO(packed)
+    zipped = packed.startswith(GZIP_MAGIC)
+    return igzip.IGzipFile(fileobj=stream) if zipped else stream
 
 
-def _check_trailer(path: Path, packed: bytes, content: bytes, unused: int) -> None:
-    """Verify gzip's own checksum and length, whatever the inflater does about them."""
-    end = len(packed) - unused
-    checksum, length = struct.unpack("<II", packed[end - 8 : end])
-    if length != len(content) & 0xFFFFFFFF or checksum != isal_zlib.crc32(content):
-        raise _damaged(path, "its checksum does not match")
+def _header(name: str, stream: Any) -> tuple[Layout, int]:
+    """Return what the header says, and its length."""
+    start = stream.read(NIFTI1_BYTES)
+    byte_order = "<" if int.from_bytes(start[:4], "little") in SIZES else ">"
+    size = int.from_bytes(start[:4], "little" if byte_order == "<" else "big")
+    if size not in SIZES:
+        raise VolumeError(f"{name} is not a NIfTI file: give a .nii or .nii.gz volume.")
+    start += stream.read(size - NIFTI1_BYTES)
+    if len(start) < size:
+        raise damaged(name, "it ends inside its header")
+    kind = nib.Nifti1Header if size == NIFTI1_BYTES else nib.Nifti2Header
+    header = kind(start, endianness=byte_order, check=False)
+    _check_magic(name, bytes(header["magic"]), 1 if size == NIFTI1_BYTES else 2)
+    layout = layout_of(name, header, byte_order=byte_order)
+    as_floats = 4 * int(np.prod(layout.shape, dtype=object))
+    if max(layout.size_bytes, as_floats) > MOST_BYTES:
+        raise too_large(name, max(layout.size_bytes, as_floats))
+    return layout, size
 
 
-def _expected_bytes(path: Path, image: Any) -> int:
-    header = image.header
-    voxels = int(np.prod([int(n) for n in header.get_data_shape()], dtype=object))
-    item = int(header.get_data_dtype().itemsize)
-    size = int(header.get_data_offset()) + voxels * item
-    if not 0 < size <= MOST_BYTES:
+def _check_magic(name: str, magic: bytes, version: int) -> None:
+    if magic[:3] == f"ni{version}".encode():
         raise VolumeError(
-            f"{path.name} claims {size / 2**30:.1f} GiB of voxels; at most "
-            f"{MOST_BYTES >> 30} GiB are read. Crop it, or check its header."
+            f"{name} is half of a pair (.hdr and .img): convert it to one .nii.gz file."
         )
-    return size
-
-
-def _image(path: Path, content: bytes) -> Any:
-    """Return nibabel's image over bytes, of which only the header is read."""
-    if len(content) < 348:
-        raise _damaged(path, "it ends inside its header")
-    big, little = (struct.unpack(order + "i", content[:4])[0] for order in "><")
-    kind = nib.Nifti2Image if 540 in (big, little) else nib.Nifti1Image
-    try:
-        if not kind.header_class.may_contain_header(content):
-            raise VolumeError(
-                f"{path.name} is not a NIfTI file: give a .nii or .nii.gz volume."
-            )
-        return kind.from_bytes(content)
-    except (ImageFileError, HeaderDataError, ValueError, OverflowError) as error:
-        raise _damaged(path, f"its header is wrong: {error}") from error
-
-
-def _voxels(path: Path, image: Any) -> Float[np.ndarray, "X Y Z"]:
-    dtype = image.header.get_data_dtype()
-    if dtype.kind not in "iuf":
+    if magic[:3] != f"n+{version}".encode():
         raise VolumeError(
-            f"{path.name} holds {dtype} voxels; export it with one real number a voxel."
-        )
-    _expected_bytes(path, image)
-    try:
-        array = np.asarray(image.dataobj, dtype=np.float32)
-    except (ImageDataError, OSError, ValueError, OverflowError) as error:
-        raise _damaged(path, "it holds fewer voxels than its header says") from error
-    array = array.reshape(_shape(path, image))
-    if not np.isfinite(array).all():
-        raise VolumeError(
-            f"{path.name} holds NaN or infinite voxels: export it again, with numbers."
-        )
-    return array
-
-
-def _shape(path: Path, image: Any) -> tuple[int, int, int]:
-    shape = tuple(int(n) for n in image.header.get_data_shape())
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3 or min(shape) < 1:
-        raise VolumeError(
-            f"{path.name} has shape {shape}: one three-dimensional volume is needed."
-        )
-    return shape[0], shape[1], shape[2]
-
-
-def _geometry(path: Path, image: Any) -> Geometry:
-    """Return the grid by the sform, else the qform, in the standard's order."""
-    shape = _shape(path, image)
-    try:
-        with np.errstate(all="ignore"):
-            sform, s_code = image.header.get_sform(coded=True)
-            qform, q_code = image.header.get_qform(coded=True)
-    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
-        raise _damaged(path, f"its orientation cannot be read: {error}") from error
-    affine = next((a for a in (sform, qform) if a is not None), None)
-    if affine is None:
-        raise VolumeError(
-            f"{path.name} does not say where it lies (no sform, no qform): export it "
-            "with its orientation."
-        )
-    geometry = Geometry(shape=shape, affine=np.asarray(affine, dtype=np.float64))
-    _check_affine(path, geometry)
-    if s_code and q_code and not _agree(shape, sform, qform):
-        raise VolumeError(
-            f"{path.name} says two places for its voxels (sform and qform differ by "
-            f"over {SAME_MM} mm): export it again, or clear the wrong one."
-        )
-    return geometry
-
-
-def _check_affine(path: Path, geometry: Geometry) -> None:
-    affine = geometry.affine
-    spacing = geometry.spacing_mm
-    if not np.isfinite(affine).all() or (spacing < 1e-3).any() or (spacing > 100).any():
-        raise VolumeError(
-            f"{path.name} has a voxel spacing of {spacing} mm, which cannot be right: "
-            "export it again."
-        )
-    directions = affine[:3, :3] / spacing
-    if abs(np.linalg.det(directions)) < 0.9:
-        raise VolumeError(
-            f"{path.name} has sheared or singular axes: resample it onto an orthogonal "
-            "grid first."
+            f"{name} is not a NIfTI file (an Analyze header does not tell left from "
+            "right): give a .nii or .nii.gz volume."
         )
 
 
-def _agree(
-    shape: tuple[int, int, int],
-    one: Float[np.ndarray, "4 4"],
-    other: Float[np.ndarray, "4 4"],
-) -> bool:
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
-    with np.errstate(invalid="ignore"):
-        apart = np.linalg.norm(((one - other) @ corners)[:3], axis=0)
-    return bool((apart <= SAME_MM).all())
+def _voxels(name: str, layout: Layout, stream: Any) -> Float[np.ndarray, "X Y Z"]:
+    """Return the voxels that a stream ends with, each turned into what it stands for.
+
+    Piece by piece, so that the numbers as stored never take room.
+    """
+    array = np.empty(int(np.prod(layout.shape)), dtype=np.float32)
+    scaled = (layout.slope, layout.inter) != (1, 0)
+    item, done = layout.dtype.itemsize, 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        while done < array.size:
+            piece = stream.read(min(STEP_BYTES, (array.size - done) * item))
+            stored = np.frombuffer(piece, layout.dtype, len(piece) // item)
+            if not stored.size:
+                raise damaged(name, FEWER)
+            if scaled:
+                stored = stored * np.float64(layout.slope) + layout.inter
+            array[done : done + stored.size] = stored
+            done += stored.size
+    if stream.read(1):  # this is also where the last checksum is verified
+        raise damaged(name, LONGER)
+    if scaled or layout.dtype.kind == "f" or item > 4:
+        check_voxels(name, array)  # no smaller whole number can be wrong
+    return array.reshape(layout.shape, order="F")
 
 
-def _unreadable(path: Path, error: OSError) -> VolumeError:
-    if isinstance(error, FileNotFoundError):
-        return VolumeError(f"{path.name} does not exist: correct the path.")
-    return VolumeError(f"{path.name} cannot be read ({error.strerror}).")
+def check_voxels(name: str, array: Float[np.ndarray, "..."]) -> None:
+    """Refuse voxels with which nothing can be computed.
+
+    Raises
+    ------
+    VolumeError
+        If one is NaN, infinite, or larger than any measurement.
+    """
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):  # either is NaN if a voxel is
+        raise VolumeError(
+            f"{name} holds NaN or infinite voxels: export it again, with numbers."
+        )
+    if max(-low, high) > MOST_VALUE:
+        raise VolumeError(
+            f"{name} holds voxels from {low:.3g} to {high:.3g}, which no scanner "
+            "measures: export it again."
+        )
 
 
-def _damaged(path: Path, how: str) -> VolumeError:
+def too_large(name: str, size: int) -> VolumeError:
+    """Return the sentence for a volume above `MOST_BYTES`."""
     return VolumeError(
-        f"{path.name} is damaged ({how}): copy it again from its source."
+        f"{name} claims {size / 2**30:.1f} GiB of voxels; at most "
+        f"{MOST_BYTES >> 30} GiB are read. Crop it, or check its header."
     )

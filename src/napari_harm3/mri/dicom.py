@@ -1,0 +1,335 @@
+"""DICOM series: grouped, checked slice by slice, and read as one volume.
+
+highdicom stacks the slices: of five readers it was the only one that refused missing,
+duplicate and mixed ones. What it refuses is told here with positions and file names.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from napari_harm3.artifacts import sha256_of
+from napari_harm3.errors import VolumeError
+from napari_harm3.mri.dicom_headers import (
+    Header,
+    dicom_errors,
+    dicom_files,
+    grouped,
+    read_dataset,
+    read_header,
+)
+from napari_harm3.mri.series import (
+    SeriesInfo,
+    guessed_contrast,
+    guessed_fat_saturation,
+    guessed_sequence,
+    number_of,
+    patient_key_of,
+    plane_of,
+    study_date_of,
+)
+from napari_harm3.mri.stack import (
+    RAS_OF_LPS,
+    SAME_DIRECTION,
+    Slice,
+    stacked,
+    tolerance_mm,
+)
+from napari_harm3.mri.volume import MOST_BYTES, Geometry, Volume
+
+__all__ = [
+    "SeriesInfo",
+    "list_series",
+    "read_files",
+    "read_series",
+    "series_geometry",
+    "series_sha256",
+    "source_images",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stack:
+    """The files of one volume, their grid checked."""
+
+    name: str
+    headers: tuple[Header, ...]
+    geometry: Geometry
+
+
+def list_series(folder: Path) -> list[SeriesInfo]:
+    """Return what a folder, and those in it, hold that may become volumes.
+
+    Objects that are no images of a volume (structures, reports, colour captures) are
+    left out; slices that make no volume are told with their fault.
+
+    Raises
+    ------
+    VolumeError
+        If a DICOM file is damaged.
+    """
+    found = [_info(group) for group in _groups(folder)]
+    return sorted(found, key=lambda one: (str(one.study_date), one.number or 0))
+
+
+def read_series(path: Path) -> Volume:
+    """Return the one volume that a DICOM folder, or a multi-frame file, holds.
+
+    Raises
+    ------
+    VolumeError
+        If it holds no series or several; if slices are missing, there twice, unevenly
+        spaced or mixed; if pixels are damaged or cannot be decoded here.
+    """
+    return _read(_stack(path))
+
+
+def read_files(files: Sequence[Path], name: str) -> Volume:
+    """Return the volume of a series as `list_series` found it.
+
+    Parameters
+    ----------
+    files
+        Of the series.
+    name
+        What the volume is called in messages.
+
+    Raises
+    ------
+    VolumeError
+        As `read_series`.
+    """
+    return _read(_stack_of([read_header(file) for file in files], name))
+
+
+def series_geometry(path: Path) -> Geometry:
+    """Return the grid of what `read_series` would read, from headers alone.
+
+    Raises
+    ------
+    VolumeError
+        If it holds no series or several, or its slices make no volume.
+    """
+    return _stack(path).geometry
+
+
+def series_sha256(path: Path) -> str:
+    """Return what `read_series` gives as the volume's SHA-256, no pixel decoded.
+
+    Raises
+    ------
+    VolumeError
+        As `series_geometry`.
+    """
+    return _digest([sha256_of(header.path) for header in _stack(path).headers])
+
+
+def source_images(path: Path) -> tuple[list[Any], Geometry]:
+    """Return the headers of what `read_series` would read, and its grid.
+
+    Raises
+    ------
+    VolumeError
+        As `series_geometry`.
+    """
+    stack = _stack(path)
+    return [header.dataset for header in stack.headers], stack.geometry
+
+
+def _groups(path: Path) -> list[list[Header]]:
+    headers = [read_header(file) for file in dicom_files(path)]
+    with dicom_errors(path.name):  # pydicom reads a value when it is asked for
+        return grouped(headers)
+
+
+def _stack(path: Path) -> _Stack:
+    group = _meant(path, _groups(path))
+    return _stack_of(group, path.name)
+
+
+def _stack_of(group: Sequence[Header], name: str) -> _Stack:
+    slices = [one for header in group for one in header.slices]
+    geometry = stacked(slices, name)
+    if 4 * np.prod([float(n) for n in geometry.shape]) > MOST_BYTES:
+        raise VolumeError(
+            f"{name} holds over {MOST_BYTES >> 30} GiB of voxels, the most that is "
+            "read: crop it."
+        )
+    return _Stack(name=name, headers=tuple(group), geometry=geometry)
+
+
+def _meant(path: Path, groups: list[list[Header]]) -> list[Header]:
+    """Return the only series of a folder, if there is no doubt.
+
+    What the scanner made to plan the others, and single images of another series, are
+    no volumes that anyone means.
+    """
+    if not groups:
+        raise VolumeError(
+            f"{path.name} holds no DICOM image that says where it lies: give the "
+            "folder of one MR series."
+        )
+    infos = [_info(group) for group in groups]
+    volumes = [
+        index
+        for index, info in enumerate(infos)
+        if info.slices > 1 and not info.localizer
+    ]
+    if len(groups) == 1:
+        return groups[0]
+    if len(volumes) == 1:
+        # Another part of the very series may hold slices that this one lacks.
+        meant = volumes[0]
+        if [info.uid for info in infos].count(infos[meant].uid) == 1:
+            return groups[meant]
+    titles = "; ".join(sorted(info.title for info in infos))
+    raise VolumeError(
+        f"{path.name} holds {len(infos)} series or parts of series: {titles}. Give a "
+        "folder with one of them, or use `harm3 import dicom`."
+    )
+
+
+def _info(group: Sequence[Header]) -> SeriesInfo:
+    dataset = group[0].dataset
+    with dicom_errors(group[0].path.name):
+        return _described(dataset, group)
+
+
+def _described(dataset: Any, group: Sequence[Header]) -> SeriesInfo:
+    slices = [one for header in group for one in header.slices]
+    number = number_of(dataset, "SeriesNumber")
+    sequence, reason = guessed_sequence(dataset)
+    spacing, fault = _spacing(slices)
+    return SeriesInfo(
+        uid=str(dataset.get("SeriesInstanceUID", "")),
+        number=None if number is None else int(number),
+        files=tuple(sorted(header.path for header in group)),
+        modality=str(dataset.get("Modality", "")),
+        description=str(dataset.get("SeriesDescription", "")),
+        study_date=study_date_of(dataset),
+        patient_key=patient_key_of(dataset),
+        sequence=sequence,
+        sequence_reason=reason,
+        contrast=guessed_contrast(dataset),
+        echo_ms=number_of(dataset, "EchoTime", "EffectiveEchoTime"),
+        repetition_ms=number_of(dataset, "RepetitionTime"),
+        inversion_ms=number_of(dataset, "InversionTime", "InversionTimes"),
+        plane=plane_of(slices[0].normal),
+        fat_saturation=guessed_fat_saturation(dataset),
+        field_tesla=number_of(dataset, "MagneticFieldStrength"),
+        frame_of_reference=_frame_of_reference(dataset),
+        slices=len(slices),
+        spacing_mm=spacing,
+        fault=fault,
+        localizer="LOCALIZER" in (dataset.get("ImageType") or ()),
+    )
+
+
+def _spacing(
+    slices: Sequence[Slice],
+) -> tuple[tuple[float, float, float] | None, str | None]:
+    try:
+        columns, rows, along = stacked(slices, "the series").spacing_mm
+    except VolumeError as error:
+        return None, str(error)
+    return (float(columns), float(rows), float(along)), None
+
+
+def _frame_of_reference(dataset: Any) -> str | None:
+    return str(dataset.get("FrameOfReferenceUID") or "") or None
+
+
+def _read(stack: _Stack) -> Volume:
+    contents = {}
+    for header in stack.headers:
+        try:
+            contents[header.path] = header.path.read_bytes()
+        except OSError as error:
+            raise VolumeError(f"{header.path.name} cannot be read.") from error
+    datasets = [
+        read_dataset(path, content=content, pixels=True)
+        for path, content in contents.items()
+    ]
+    for path, dataset in zip(contents, datasets, strict=True):
+        _check_decoder(path, dataset)
+    with dicom_errors(stack.name, "decoded"):
+        array, lps = _voxels(stack, datasets)
+    if not np.isfinite(array).all():
+        raise VolumeError(
+            f"{stack.name} holds NaN or infinite voxels: export it again."
+        )
+    affine = RAS_OF_LPS @ lps
+    if affine[:3, 2] @ stack.geometry.affine[:3, 2] < 0:
+        array = array[:, :, ::-1]
+        affine[:3, 3] += affine[:3, 2] * (array.shape[2] - 1)
+        affine[:3, 2] *= -1
+    return Volume(
+        shape=stack.geometry.shape,
+        affine=affine,
+        array=np.ascontiguousarray(array),
+        name=stack.name,
+        sha256=_digest([hashlib.sha256(c).hexdigest() for c in contents.values()]),
+        frame_of_reference=_frame_of_reference(stack.headers[0].dataset),
+    )
+
+
+def _voxels(
+    stack: _Stack, datasets: Sequence[Any]
+) -> tuple[Float[np.ndarray, "X Y Z"], Float[np.ndarray, "4 4"]]:
+    """Return voxels and LPS affine, axes columns, rows, slices."""
+    import highdicom
+
+    options = {
+        "dtype": np.float32,
+        "apply_real_world_transform": False,
+        "atol": tolerance_mm(float(stack.geometry.spacing_mm[2])),
+    }
+    if stack.headers[0].multi_frame:
+        image = highdicom.Image.from_dataset(datasets[0], copy=False)
+        volume = image.get_volume(**options)
+    else:
+        for dataset in datasets:
+            _complete(dataset, datasets[0])
+        volume = highdicom.get_volume_from_series(
+            datasets, orientation_tol=SAME_DIRECTION, **options
+        )
+    lps = np.array(volume.affine)[:, [2, 1, 0, 3]]
+    return np.asarray(volume.array).transpose(2, 1, 0), lps
+
+
+def _complete(dataset: Any, first: Any) -> None:
+    """Give a slice what highdicom compares, where it is rounded otherwise or absent."""
+    dataset.PixelSpacing = first.PixelSpacing
+    if not dataset.get("FrameOfReferenceUID"):
+        dataset.FrameOfReferenceUID = "2.25.1"  # of no meaning, and never kept
+
+
+def _check_decoder(path: Path, dataset: Any) -> None:
+    with dicom_errors(path.name):
+        from pydicom.pixels import get_decoder
+
+        from napari_harm3.mri.dicom_codecs import add_decoders
+
+        add_decoders()
+        syntax = dataset.file_meta.TransferSyntaxUID
+        try:
+            available = get_decoder(syntax).is_available
+        except NotImplementedError:
+            available = not syntax.is_encapsulated
+    if not available:
+        raise VolumeError(
+            f"{path.name} is compressed as {syntax.name}, for which no decoder is "
+            "installed: export it uncompressed."
+        )
+
+
+def _digest(digests: Sequence[str]) -> str:
+    """Return one SHA-256 of files, whatever their names; of one file, its own."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()

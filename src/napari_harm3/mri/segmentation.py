@@ -1,0 +1,240 @@
+"""DICOM segmentations and heat maps: labels read, and both written for an archive.
+
+What is written belongs to its source's study, so it bears the patient's name as the
+source does: it goes back where the source came from, and nowhere else.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+from napari_harm3.artifacts import atomic_path, sha256_of
+from napari_harm3.errors import VolumeError
+from napari_harm3.mri.dicom import source_images
+from napari_harm3.mri.dicom_headers import (
+    SEGMENTATIONS,
+    dicom_errors,
+    is_dicom,
+    read_dataset,
+    storage_class,
+)
+from napari_harm3.mri.labels import LABELS, label_named, labels_by_name
+from napari_harm3.mri.stack import RAS_OF_LPS
+from napari_harm3.mri.volume import Geometry, Volume
+
+INSIDE = 0.5
+"""Share of a voxel, or probability, from which a fractional segment marks it."""
+
+MAKER = "napari-harm3"
+MORPHOLOGY = ("49755003", "SCT", "Morphologically abnormal structure")
+ANATOMY = ("123037004", "SCT", "Anatomical Structure")
+KINDS = {
+    1: (MORPHOLOGY, ("86049000", "SCT", "Neoplasm, Primary")),
+    2: (ANATOMY, ("59441001", "SCT", "Lymph node")),
+}
+OTHER_KIND = (MORPHOLOGY, ("52988006", "SCT", "Lesion"))
+
+
+def read_segmentation(path: Path, labels: Mapping[str, int] | None = None) -> Volume:
+    """Return the labels of a DICOM SEG on its own grid.
+
+    Segments are told by the usual names of tumour and nodes; where none bears one, a
+    segment's number is its label. Where segments overlap, the lowest label is kept. One
+    that marks nothing, and so does not say where it lies, has a single voxel.
+
+    Parameters
+    ----------
+    path
+        The segmentation.
+    labels
+        The label of each segment that counts, by its name.
+
+    Raises
+    ------
+    VolumeError
+        If the file is damaged, no segmentation, or its slices are unevenly spaced; if
+        its segments' names are ambiguous.
+    """
+    if not is_dicom(path) or storage_class(path) not in SEGMENTATIONS:
+        raise VolumeError(f"{path.name} is no DICOM segmentation: give the SEG file.")
+    dataset = read_dataset(path, pixels=True)
+    with dicom_errors(path.name):
+        import highdicom
+
+        image = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
+        numbers = _numbers(image, path.name, labels)
+        volume = image.get_volume(
+            segment_numbers=sorted(numbers), rescale_fractional=True
+        )
+    parts = np.asarray(volume.array).transpose(2, 1, 0, 3)
+    marked = np.zeros(parts.shape[:3], dtype=np.float32)
+    by_label = [(numbers[n], part) for part, n in enumerate(sorted(numbers))]
+    for label, part in sorted(by_label, reverse=True):
+        marked[parts[..., part] >= INSIDE] = label
+    return Volume(
+        shape=(parts.shape[0], parts.shape[1], parts.shape[2]),
+        affine=RAS_OF_LPS @ np.array(volume.affine)[:, [2, 1, 0, 3]],
+        array=marked,
+        name=path.name,
+        sha256=sha256_of(path),
+        frame_of_reference=str(dataset.get("FrameOfReferenceUID") or "") or None,
+    )
+
+
+def write_segmentation(
+    path: Path, labels: UInt8[np.ndarray, "X Y Z"], source: Path
+) -> None:
+    """Write labels as a DICOM SEG of the series that they were drawn on, atomically.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    labels
+        On the grid that `read_series` gives for the source; 1 primary, 2 nodes.
+    source
+        The DICOM series.
+
+    Raises
+    ------
+    VolumeError
+        If the source cannot be read, or its grid is another one.
+    """
+    images, grid = source_images(source)
+    _check_shape(labels, grid, source)
+    with dicom_errors(source.name, "written as a segmentation"):
+        import highdicom
+
+        made = highdicom.seg.Segmentation(
+            source_images=images,
+            pixel_array=_volume(labels, grid, images),
+            segmentation_type="BINARY",
+            segment_descriptions=[
+                _segment(label) for label in range(1, max(2, int(labels.max())) + 1)
+            ],
+            omit_empty_frames=bool(labels.any()),
+            content_label="ANNOTATION",
+            **_identity(9001),
+        )
+    with atomic_path(path) as temporary:
+        made.save_as(temporary)
+
+
+def write_parametric_map(
+    path: Path, heat_map: Float[np.ndarray, "X Y Z"], source: Path
+) -> None:
+    """Write a heat map as a DICOM Parametric Map of its source series, atomically.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    heat_map
+        On the grid that `read_series` gives for the source, in no unit.
+    source
+        The DICOM series.
+
+    Raises
+    ------
+    VolumeError
+        If the source cannot be read, or its grid is another one.
+    """
+    images, grid = source_images(source)
+    _check_shape(heat_map, grid, source)
+    low, high = float(heat_map.min()), float(heat_map.max())
+    with dicom_errors(source.name, "written as a parametric map"):
+        import highdicom
+        from pydicom.sr.codedict import codes
+
+        mapping = highdicom.pm.RealWorldValueMapping(
+            lut_label="HEATMAP",
+            lut_explanation="Evidence of a model, research use only",
+            unit=codes.UCUM.NoUnits,
+            value_range=(low, high),
+            slope=1.0,
+            intercept=0.0,
+        )
+        made = highdicom.pm.ParametricMap(
+            source_images=images,
+            pixel_array=_volume(heat_map.astype(np.float32), grid, images),
+            contains_recognizable_visual_features=False,
+            real_world_value_mappings=[mapping],
+            window_center=(low + high) / 2,
+            window_width=max(high - low, 1e-6),
+            content_label="HEATMAP",
+            **_identity(9002),
+        )
+    with atomic_path(path) as temporary:
+        made.save_as(temporary)
+
+
+def _numbers(
+    image: Any, where: str, labels: Mapping[str, int] | None
+) -> dict[int, int]:
+    """Return the label of each segment that has one, by the segment's number."""
+    segments = [image.get_segment_description(n) for n in image.segment_numbers]
+    names = [str(segment.segment_label) for segment in segments]
+    counts = [int(segment.segment_number) for segment in segments]
+    if labels is None and not any(label_named(name) for name in names):
+        if max(counts) > 255:
+            raise VolumeError(f"{where} has over 255 segments: is it an annotation?")
+        return {number: number for number in counts}
+    found = labels_by_name(names, where, labels)
+    return {counts[index]: label for index, label in found.items()}
+
+
+def _check_shape(
+    array: Shaped[np.ndarray, "X Y Z"], grid: Geometry, source: Path
+) -> None:
+    if array.shape != grid.shape:
+        raise VolumeError(
+            f"What is to be written has {array.shape} voxels, but {source.name} has "
+            f"{grid.shape}: give the series that it belongs to."
+        )
+
+
+def _volume(
+    array: Shaped[np.ndarray, "X Y Z"], grid: Geometry, images: Sequence[Any]
+) -> Any:
+    import highdicom
+
+    lps = RAS_OF_LPS @ grid.affine
+    return highdicom.Volume(
+        array=np.ascontiguousarray(array.transpose(2, 1, 0)),
+        affine=lps[:, [2, 1, 0, 3]],
+        coordinate_system="PATIENT",
+        frame_of_reference_uid=images[0].get("FrameOfReferenceUID"),
+    )
+
+
+def _segment(label: int) -> Any:
+    import highdicom
+
+    category, kind = KINDS.get(label, OTHER_KIND)
+    return highdicom.seg.SegmentDescription(
+        segment_number=label,
+        segment_label=LABELS.get(label, f"label {label}"),
+        segmented_property_category=highdicom.sr.CodedConcept(*category),
+        segmented_property_type=highdicom.sr.CodedConcept(*kind),
+        algorithm_type="MANUAL",
+    )
+
+
+def _identity(series_number: int) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    import highdicom
+
+    return {
+        "series_instance_uid": highdicom.UID(),
+        "series_number": series_number,
+        "sop_instance_uid": highdicom.UID(),
+        "instance_number": 1,
+        "manufacturer": MAKER,
+        "manufacturer_model_name": MAKER,
+        "software_versions": version(MAKER),
+        "device_serial_number": "0",
+    }
