@@ -1,14 +1,29 @@
 """A case's files as arrays, what an epoch sees of them, and batches."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from model_cases import TINY_PATCH_WIDTH, TINY_VOLUME
+from mri_grids import oriented
+from napari_harm3.cohort.case import Case
 from napari_harm3.data.collate import collate
+from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import Variation, load_item
+from napari_harm3.data.prepare import (
+    load_masks,
+    load_mri,
+    prepare_masks,
+    prepare_mri,
+    prepared_case,
+    warnings_of,
+)
+from napari_harm3.errors import VolumeError
 from napari_harm3.mri.config import AugmentConfig
+from napari_harm3.mri.reading import read_volume
+from napari_harm3.mri.volume import write_volume
 from training_cases import made_up_item, prepared_on_disk, write_bag
 
 
@@ -122,3 +137,119 @@ def test_cases_of_different_bags_are_one_batch_with_masks():
     assert batch.label.isnan().tolist() == [False, False, True]
     np.testing.assert_array_equal(batch.wsi[0].numpy(), whole.features)
     np.testing.assert_array_equal(batch.mri[0, :, :, 0].numpy(), whole.mri)
+
+
+def annotated_case(tmp_path):
+    """A case of one volume whose annotation marks one large and one tiny lesion."""
+    grid = oriented((0, 1, 2), (-1, 1, 1), shape=(64, 64, 24), spacing=(3, 3, 4))
+    rng = np.random.default_rng(0)
+    body = np.zeros(grid.shape, np.int16)
+    body[8:56, 8:56, 2:22] = rng.integers(200, 900, (48, 48, 20))
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[14:26, 30:42, 8:16] = 1
+    mask[45, 45, 10] = 2
+    write_volume(tmp_path / "v.nii.gz", body, grid.affine)
+    write_volume(tmp_path / "m.nii.gz", mask, grid.affine)
+    case = Case(
+        case_id="A",
+        row=2,
+        volumes={"t1_pre": tmp_path / "v.nii.gz"},
+        masks={"t1_pre": tmp_path / "m.nii.gz"},
+    )
+    return case, mask, grid
+
+
+def test_annotations_lie_on_the_common_grid_beside_their_volumes(tmp_path):
+    case, mask, grid = annotated_case(tmp_path)
+    inputs = InputConfig.of_size("small")
+    prepare_mri(case, inputs.mri, tmp_path / "w")
+    made = prepare_masks(case, inputs.mri, tmp_path / "w")
+
+    item = load_item(prepared_case(case, inputs, tmp_path / "w"))
+
+    assert set(np.unique(item.masks)) == {0, 1}
+    assert not item.masks[1].any()
+    middle = np.argwhere(item.masks[0, 0] == 1).mean(axis=0)
+    true = np.argwhere(mask == 1).mean(axis=0)
+    apart = (item.affine @ [*middle, 1] - grid.affine @ [*true, 1])[:3]
+    assert np.abs(apart).max() <= 4
+    assert "1 lesion of m.nii.gz (nodes) cannot be seen" in warnings_of(made)["t1_pre"]
+
+
+def test_an_epoch_moves_annotations_with_their_volumes(tmp_path):
+    case, _, _ = annotated_case(tmp_path)
+    inputs = InputConfig.of_size("small")
+    prepare_mri(case, inputs.mri, tmp_path / "w")
+    prepare_masks(case, inputs.mri, tmp_path / "w")
+    item = load_item(prepared_case(case, inputs, tmp_path / "w"))
+    item = replace(item, mri=np.where(item.masks == 1, 1, 0).astype(np.float32))
+    still = AugmentConfig(intensity=0.0, bias=0.0, noise=0.0, degrees=20.0, shift=2.0)
+
+    seen = variation(augment=still).of(item, 4)
+
+    agree = ((seen.mri[0, 0] > 0.5) == (seen.masks[0, 0] == 1)).mean()
+    assert agree > 0.99
+    assert seen.masks.sum() > 0
+    np.testing.assert_array_equal(
+        seen.masks, variation(augment=still).of(item, 4).masks
+    )
+
+
+def test_prepared_annotations_follow_their_file(tmp_path):
+    case, mask, grid = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    prepare_mri(case, config, tmp_path / "w")
+    first = load_masks(prepare_masks(case, config, tmp_path / "w")).sum()
+
+    write_volume(tmp_path / "m.nii.gz", np.roll(mask, 24, axis=0), grid.affine)
+    moved = load_masks(prepare_masks(case, config, tmp_path / "w"))
+
+    assert first > 0
+    columns = np.flatnonzero(moved[0, 0].any(axis=(0, 1)))
+    assert columns.max() < moved.shape[-1] / 2  # the first axis runs to the left
+
+
+def test_a_cached_case_is_made_once_and_loads_in_a_millisecond(tmp_path):
+    case, _, _ = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    made = prepare_mri(case, config, tmp_path / "w")
+    stamp = made.stat().st_mtime_ns
+
+    again = prepare_mri(case, config, tmp_path / "w")
+    loads = []
+    for _ in range(30):
+        begin = time.perf_counter()
+        load_mri(again)
+        loads.append(time.perf_counter() - begin)
+
+    assert again == made
+    assert made.stat().st_mtime_ns == stamp
+    assert min(loads) <= 1e-3
+
+
+def test_a_changed_volume_or_recipe_is_prepared_anew(tmp_path):
+    case, _, grid = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    made = prepare_mri(case, config, tmp_path / "w")
+    before = load_mri(made).array.copy()
+
+    other = prepare_mri(case, replace(config, crop="none"), tmp_path / "w")
+    body = read_volume(tmp_path / "v.nii.gz").array
+    write_volume(tmp_path / "v.nii.gz", np.flip(body, axis=1), grid.affine)
+    after = load_mri(prepare_mri(case, config, tmp_path / "w")).array
+
+    assert other != made
+    assert not np.array_equal(before, after)
+
+
+def test_a_crop_around_the_annotation_needs_one(tmp_path):
+    case, _, grid = annotated_case(tmp_path)
+    config = replace(InputConfig.of_size("small").mri, crop="annotation")
+
+    cropped = load_mri(prepare_mri(case, config, tmp_path / "w"))
+
+    middle = (cropped.affine @ [*(np.array(config.size) - 1) / 2, 1])[:3]
+    # Of both lesions' box, from (14, 30, 8) to (45, 45, 15).
+    np.testing.assert_allclose(middle, (grid.affine @ [29.5, 37.5, 11.5, 1])[:3])
+    with pytest.raises(VolumeError, match="No annotation marks anything"):
+        prepare_mri(replace(case, masks={}), config, tmp_path / "w2")

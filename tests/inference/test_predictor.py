@@ -228,3 +228,18 @@ def test_a_folder_that_holds_something_is_not_exported_into(run, tmp_path):
         export_model(run, tmp_path)
 
     assert (tmp_path / "mine.txt").read_text() == "kept"
+
+
+def test_a_model_that_is_told_where_the_lesion_is_cannot_be_asked(
+    run, prepared, tmp_path
+):
+    model = copied(run, tmp_path)
+    config = read_toml(model / "run.toml", RunConfig)
+    mri = replace(config.inputs.mri, crop="annotation")
+    write_toml(
+        model / "run.toml",
+        replace(config, inputs=replace(config.inputs, mri=mri)),
+    )
+
+    with pytest.raises(ModelError, match=r"cropped around the\s+annotation"):
+        Predictor.load(model, "cpu").batch(prepared[0])

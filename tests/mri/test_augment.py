@@ -29,14 +29,15 @@ def test_nothing_asked_changes_nothing():
     array = blob()
 
     np.testing.assert_allclose(
-        augmented(array, STILL, np.random.default_rng(0)), array, atol=1e-6
+        augmented(array, STILL, np.random.default_rng(0))[0], array, atol=1e-6
     )
 
 
 def test_the_four_volumes_are_moved_alike():
     config = AugmentConfig(intensity=0.0, bias=0.0, noise=0.0, degrees=20.0, shift=3.0)
 
-    moved = augmented(blob(), config, np.random.default_rng(1)).reshape(4, 8, 24, 24)
+    moved, _ = augmented(blob(), config, np.random.default_rng(1))
+    moved = moved.reshape(4, 8, 24, 24)
 
     for volume in moved[1:]:
         np.testing.assert_allclose(volume, moved[0], atol=1e-6)
@@ -48,7 +49,7 @@ def test_a_flip_mirrors_left_and_right_in_half_of_the_draws():
 
     flipped = [
         np.allclose(
-            augmented(array, config, np.random.default_rng(seed)), array[..., ::-1]
+            augmented(array, config, np.random.default_rng(seed))[0], array[..., ::-1]
         )
         for seed in range(60)
     ]
@@ -59,7 +60,7 @@ def test_a_flip_mirrors_left_and_right_in_half_of_the_draws():
 def test_each_volume_has_an_intensity_of_its_own():
     config = replace(STILL, intensity=0.2, bias=0.2, noise=0.1)
 
-    moved = augmented(blob(), config, np.random.default_rng(0)).reshape(4, -1)
+    moved = augmented(blob(), config, np.random.default_rng(0))[0].reshape(4, -1)
 
     assert len({round(float(volume.mean()), 5) for volume in moved}) == 4
 
@@ -68,7 +69,7 @@ def test_a_bias_field_is_a_ramp_over_the_volume():
     array = np.ones((1, 1, 8, 24, 24), dtype=np.float32)
     config = replace(STILL, bias=0.3)
 
-    ramp = augmented(array, config, np.random.default_rng(0))[0, 0]
+    ramp = augmented(array, config, np.random.default_rng(0))[0][0, 0]
 
     assert np.ptp(ramp) > 0.05
     for axis in range(3):
@@ -80,7 +81,36 @@ def test_an_absent_volume_stays_empty():
     array = blob()
     array[1, 0] = 0
 
-    moved = augmented(array, AugmentConfig(), np.random.default_rng(0))
+    moved, _ = augmented(array, AugmentConfig(), np.random.default_rng(0))
 
     assert not moved[1, 0].any()
     assert moved[1, 1].any()
+
+
+def test_masks_move_with_their_volumes_and_keep_their_labels():
+    config = AugmentConfig(
+        intensity=0.0, bias=0.0, noise=0.0, degrees=20.0, shift=3.0, scale=0.1
+    )
+    masks = np.zeros((2, 2, 8, 24, 24), dtype=np.uint8)
+    masks[..., 2:5, 4:9, 5:9] = 2
+    masks[1, 0] = 0
+
+    for seed in range(20):
+        moved, labels = augmented(blob(), config, np.random.default_rng(seed), masks)
+
+        assert set(np.unique(labels)) == {0, 2}
+        assert not labels[1, 0].any()
+        half = moved[0, 0] > 0.5
+        both = (half & (labels[0, 0] == 2)).sum()
+        assert 2 * both / (half.sum() + (labels[0, 0] == 2).sum()) > 0.9
+        np.testing.assert_array_equal(labels[0, 0], labels[1, 1])
+
+
+def test_a_mask_changes_nothing_that_is_drawn():
+    masks = np.ones((2, 2, 8, 24, 24), dtype=np.uint8)
+
+    bare, none = augmented(blob(), AugmentConfig(), np.random.default_rng(5))
+    with_masks, _ = augmented(blob(), AugmentConfig(), np.random.default_rng(5), masks)
+
+    assert none is None
+    np.testing.assert_array_equal(bare, with_masks)

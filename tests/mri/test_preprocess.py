@@ -1,16 +1,23 @@
 """The common grid: geometry exact, intensities comparable, nothing invented."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mri_grids import ORIENTATIONS, oriented, volume_on
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.config import MriConfig
+from napari_harm3.mri.intensity import normalised
 from napari_harm3.mri.preprocess import (
     common_grid,
-    normalised,
     prepare_volumes,
+)
+from napari_harm3.mri.reading import read_volume
+from napari_harm3.mri.resampling import (
+    area_fractions,
     resample,
+    resample_labels,
     to_native,
 )
 from napari_harm3.mri.volume import Geometry
@@ -169,3 +176,201 @@ def test_pre_and_post_count_as_aligned_only_on_one_grid():
 
     assert same.aligned
     assert not moved.aligned
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.37])
+def test_whole_numbers_and_fractions_give_the_percentiles_of_a_plain_reading(
+    rng, scale
+):
+    grid = oriented((0, 1, 2), (1, 1, 1), shape=(41, 33, 12))
+    array = np.round(rng.gamma(2, 150, grid.shape)) - 300
+    array = (array * scale).astype(np.float32)
+
+    scores = normalised(volume_on(grid, array), CONFIG)
+
+    low, high = np.percentile(array[::2, ::2], (1, 99))
+    body = array[array > low + 0.1 * (high - low)].astype(np.float64)
+    clipped = np.clip(body, *np.percentile(body, CONFIG.clip))
+    expected = np.minimum(array, clipped.max()) - clipped.mean()
+    np.testing.assert_allclose(scores, expected / clipped.std(), atol=1e-4)
+
+
+def body_at(grid, middle, half):
+    """A bright box of uneven brightness in dark air."""
+    array = np.full(grid.shape, 10.0)
+    box = tuple(slice(m - h, m + h) for m, h in zip(middle, half, strict=True))
+    array[box] = 500 + np.indices(array[box].shape).sum(axis=0)
+    return volume_on(grid, array)
+
+
+def centre_of(affine, size):
+    return (affine @ [*((np.array(size) - 1) / 2), 1])[:3]
+
+
+def test_each_crop_shows_what_it_says():
+    grid = oriented((0, 1, 2), (-1, 1, 1), shape=(60, 60, 20), spacing=(1, 1, 2))
+    volume = body_at(grid, (20, 30, 12), (10, 12, 5))
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[14:18, 30:34, 10:12] = 1
+
+    def affine(crop, **given):
+        config = replace(CONFIG, crop=crop)
+        return prepare_volumes({"t1_pre": volume}, config, **given).affine
+
+    places = {
+        "none": (29.5, 29.5, 9.5),
+        "center": (19.5, 29.5, 11.5),
+        "foreground": (19.5, 29.5, 11.5),
+        "annotation": (15.5, 31.5, 10.5),
+    }
+    for crop, index in places.items():
+        given = {"masks": {"t1_pre": mask}} if crop == "annotation" else {}
+        middle = centre_of(affine(crop, **given), CONFIG.size)
+        np.testing.assert_allclose(middle, (grid.affine @ [*index, 1])[:3], atol=1e-6)
+    # The body is 20 x 24 x 20 mm and fills the grid of 20 x 24 x 16 voxels (x, y, z).
+    extent = np.abs(affine("foreground")[:3, :3]).max(axis=1) * CONFIG.size[::-1]
+    np.testing.assert_allclose(extent, (20, 24, 20))
+
+
+def test_an_annotation_to_crop_around_must_be_there():
+    grid = oriented((0, 1, 2), (1, 1, 1), shape=(30, 30, 10))
+    volumes = {"t1_pre": volume_on(grid, ramp(grid))}
+
+    with pytest.raises(VolumeError, match="No annotation marks anything"):
+        prepare_volumes(volumes, replace(CONFIG, crop="annotation"))
+
+
+def ball(grid, radius_mm, offset=(0.0, 0.0, 0.0)):
+    """A ball about the middle of a grid, in world millimetres."""
+    indices = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"))
+    middle = (np.array(grid.shape) - 1) / 2
+    away = indices - middle[:, None, None, None]
+    world = np.einsum("ij,jxyz->ixyz", grid.affine[:3, :3], away)
+    world -= np.array(offset)[:, None, None, None]
+    return (world**2).sum(axis=0) <= radius_mm**2
+
+
+def grid_about(source, shape, spacing):
+    affine = np.diag([*spacing, 1.0])[[2, 1, 0, 3]]
+    middle = centre_of(source.affine, source.shape)
+    affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Geometry(shape=shape, affine=affine)
+
+
+MASKS = [
+    (tuple(np.random.default_rng(seed).uniform(-25, 25, 3)), voxels, seed)
+    for seed in range(4)
+    for voxels in (8, 40, 200, 500, 3000)
+]
+
+
+@pytest.mark.parametrize(("tilt", "voxels", "seed"), MASKS)
+@pytest.mark.parametrize("ratio", [0.8, 1.3, 1.9, 2.6, 4.2])
+def test_a_mask_keeps_its_volume(tilt, voxels, seed, ratio):
+    rng = np.random.default_rng(seed)
+    axes, signs = ORIENTATIONS[rng.integers(48)]
+    target_mm = np.array([3.0, 2.0, 2.0])
+    radius = (voxels * target_mm.prod() * 3 / (4 * np.pi)) ** (1 / 3)
+    spacing = tuple(np.array([2.0, 2.0, 3.0]) / ratio)
+    shape = tuple(int(2.6 * radius / s) + 5 for s in spacing)
+    source = oriented(axes, signs, shape=shape, spacing=spacing, tilt=tilt)
+    mask = ball(source, radius, rng.uniform(-1, 1, 3))
+    side = int(2.6 * radius / 2) + 6
+    target = grid_about(source, (side, side, side), target_mm)
+
+    shares = area_fractions(mask, source, target)
+    taken = resample_labels(mask.astype(np.uint8), source, target)
+
+    true_mm3 = mask.sum() * source.spacing_mm.prod()
+    assert shares.sum() * target_mm.prod() == pytest.approx(true_mm3, rel=0.05)
+    if voxels >= 500:
+        assert taken.labels.sum() * target_mm.prod() == pytest.approx(
+            true_mm3, rel=0.05
+        )
+    assert taken.lost == ()
+
+
+@pytest.mark.slow
+def test_real_annotations_keep_their_volume_on_the_models_grid(real_data):
+    for path in sorted((real_data / "masks" / "hnts_mrg").glob("*.nii.gz")):
+        mask = read_volume(path)
+        labels = mask.array.astype(np.uint8)
+        body = common_grid(mask, MriConfig(size=(48, 192, 192), crop="center"))
+        target = Geometry(shape=(48, 192, 192), affine=body)
+
+        taken = resample_labels(labels, mask, target)
+
+        voxel = 4.0 * 1.75 * 1.75
+        for label in (1, 2):
+            true_mm3 = (labels == label).sum() * mask.spacing_mm.prod()
+            shares = area_fractions(labels == label, mask, target)
+            assert shares.sum() * voxel == pytest.approx(true_mm3, rel=0.05, abs=1e-6)
+            if true_mm3 >= 500 * voxel:
+                found = (taken.labels == label).sum() * voxel
+                assert found == pytest.approx(true_mm3, rel=0.05)
+
+
+def test_a_lesion_too_small_to_see_is_told():
+    source = oriented((0, 1, 2), (1, 1, 1), shape=(40, 40, 40), spacing=(1, 1, 1))
+    mask = np.zeros(source.shape, np.uint8)
+    mask[10:20, 10:20, 10:20] = 1
+    mask[30, 30, 30] = 2
+    target = grid_about(source, (8, 8, 8), (5.0, 5.0, 5.0))
+
+    taken = resample_labels(mask, source, target)
+
+    assert taken.lost == (2,)
+    assert (taken.labels == 1).any()
+
+
+def test_a_lesion_outside_the_grid_is_told():
+    source = oriented((0, 1, 2), (1, 1, 1), shape=(40, 40, 40), spacing=(1, 1, 1))
+    mask = np.zeros(source.shape, np.uint8)
+    mask[1:8, 1:8, 1:8] = 1
+
+    taken = resample_labels(
+        mask, source, grid_about(source, (10, 10, 10), (1.0, 1.0, 1.0))
+    )
+
+    assert taken.lost == (1,)
+
+
+def test_two_labels_share_a_voxel_by_the_larger_area():
+    source = oriented((0, 1, 2), (1, 1, 1), shape=(8, 8, 8), spacing=(1, 1, 1))
+    mask = np.ones(source.shape, np.uint8)
+    mask[5:] = 2  # the second of two target voxels is 1 of 4 the first label
+    target = grid_about(source, (2, 2, 2), (4.0, 4.0, 4.0))
+
+    taken = resample_labels(mask, source, target)
+
+    np.testing.assert_array_equal(taken.labels[..., 0], 1)
+    np.testing.assert_array_equal(taken.labels[..., 1], 2)
+
+
+@pytest.mark.parametrize("tilt", [(0, 0, 0), (4, -3, 6)])
+def test_only_what_the_target_shows_is_read(rng, tilt):
+    source = oriented(
+        (0, 2, 1), (1, -1, 1), shape=(50, 44, 36), spacing=(1, 1, 1), tilt=tilt
+    )
+    array = rng.random(source.shape, dtype=np.float32)
+    target = grid_about(source, (6, 7, 8), (2.3, 2.0, 1.0))
+    middle = tuple(slice(9, n - 9) for n in source.shape)
+    hidden = np.full(source.shape, np.nan, np.float32)
+    hidden[middle] = array[middle]
+
+    np.testing.assert_array_equal(
+        resample(hidden, source, target), resample(array, source, target)
+    )
+
+
+@pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS[::3])
+def test_straight_and_oblique_grids_are_interpolated_alike(rng, axes, signs):
+    source = oriented(axes, signs, shape=(20, 24, 18), spacing=(1.1, 0.9, 1.7))
+    array = rng.random(source.shape, dtype=np.float32)
+    target = grid_about(source, (9, 12, 11), (1.3, 1.4, 1.2))
+    turned = Geometry(shape=source.shape, affine=source.affine.copy())
+    turned.affine[:3, :3] = turned.affine[:3, :3] @ (np.eye(3) + 3e-6)
+
+    np.testing.assert_allclose(
+        resample(array, source, target), resample(array, turned, target), atol=2e-3
+    )

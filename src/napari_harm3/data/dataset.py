@@ -1,17 +1,18 @@
 """A prepared case as arrays, and a set of them for training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from numpy.random import default_rng
 
 from napari_harm3.cohort.case import Case
-from napari_harm3.data.prepare import PreparedCase, load_mri
+from napari_harm3.data.prepare import PreparedCase, load_masks, load_mri
 from napari_harm3.mri.augment import augmented
 from napari_harm3.mri.config import AugmentConfig
+from napari_harm3.mri.resampling import Transform
 from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.features import Bag
 
@@ -32,6 +33,12 @@ class CaseItem:
     affine: Float[np.ndarray, "4 4"]
     """Of the common grid, from z, y, x to RAS mm."""
 
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
+    """From there to each role's own space, where a registration moved it."""
+
+    masks: UInt8[np.ndarray, "S T D H W"] | None = None
+    """Annotations on the common grid; an absent one is all zero."""
+
 
 def load_item(prepared: PreparedCase) -> CaseItem:
     """Return a case's volumes and the patches of all its slides in one bag."""
@@ -47,6 +54,8 @@ def load_item(prepared: PreparedCase) -> CaseItem:
         features=features if features is not None and len(features) else None,
         centres_um=centres,
         affine=np.eye(4) if mri is None else mri.affine,
+        transforms={} if mri is None else mri.transforms,
+        masks=None if prepared.masks is None else load_masks(prepared.masks),
     )
 
 
@@ -77,7 +86,8 @@ class Variation:
         key = [self.seed, epoch, *item.case.case_id.encode()]
         rng = default_rng(key)
         if item.mri is not None:
-            item = replace(item, mri=augmented(item.mri, self.augment, rng))
+            mri, masks = augmented(item.mri, self.augment, rng, item.masks)
+            item = replace(item, mri=mri, masks=masks)
         if item.features is None or item.centres_um is None:
             return item
         count = len(item.features)

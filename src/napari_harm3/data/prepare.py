@@ -1,26 +1,39 @@
 """A case's files as arrays, made once: the work folder (DESIGN, section 9)."""
 
+import glob
 import json
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 
 from napari_harm3.artifacts import atomic_path, sha256_of, write_json
-from napari_harm3.cohort.case import ROLES, Case
+from napari_harm3.cohort.case import ROLES, TIMES, Case
 from napari_harm3.config import recipe_hash, to_plain
 from napari_harm3.data.config import InputConfig
 from napari_harm3.errors import FeatureError
-from napari_harm3.mri.config import MriConfig
+from napari_harm3.mri.annotation import LABELS, read_annotation
+from napari_harm3.mri.config import MriConfig, RegisterConfig
 from napari_harm3.mri.preprocess import PreparedMri, prepare_volumes
-from napari_harm3.mri.volume import read_volume
+from napari_harm3.mri.reading import read_volume
+from napari_harm3.mri.resampling import placed, resample_labels
+from napari_harm3.mri.volume import Geometry, Volume
 from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_attributes
 from napari_harm3.wsi.encoder import Encoder
 from napari_harm3.wsi.extraction import extract
 from napari_harm3.wsi.layout import describe, is_made, lay_out
 from napari_harm3.wsi.slide import open_slide
+
+if TYPE_CHECKING:
+    from napari_harm3.mri.alignment import Alignment
+    from napari_harm3.mri.register import Registration
+
+PAIRED = (".mhd", ".nhdr")
+"""Headers whose voxels lie in another file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +45,9 @@ class PreparedCase:
     bags: tuple[Path, ...]
     sources: Mapping[str, str]
     """Content of each source by column: SHA-256 of volumes, fingerprint of slides."""
+
+    masks: Path | None = None
+    """Annotations on the common grid, where `prepare_masks` made them."""
 
 
 def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
@@ -53,9 +69,21 @@ def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
     if _fresh_mri(case, path):
         return path
     volumes = {role: read_volume(file) for role, file in case.volumes.items()}
-    prepared = prepare_volumes(volumes, config)
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, prepared.array)
+    alignment = None
+    if config.register == "rigid":
+        alignment = aligned_case(case, volumes, work)
+    if config.bias_field:
+        from napari_harm3.mri.register import without_bias
+
+        volumes = {role: without_bias(one) for role, one in volumes.items()}
+    prepared = prepare_volumes(
+        volumes,
+        config,
+        transforms=None if alignment is None else alignment.transforms,
+        aligned=False if alignment is not None and alignment.warnings else None,
+        masks=_masks_to_crop(case, config, volumes),
+    )
+    _save_array(path, prepared.array)
     about = {
         "recipe": to_plain(config),
         "sources": dict(prepared.sources),
@@ -63,21 +91,132 @@ def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
         "affine": prepared.affine.tolist(),
         "available": prepared.available.tolist(),
         "aligned": prepared.aligned,
+        "transforms": {role: m.tolist() for role, m in prepared.transforms.items()},
+        "registrations": {} if alignment is None else alignment.to_plain(),
+        "warnings": {} if alignment is None else alignment.warnings,
     }
     write_json(path.with_suffix(".json"), about)
     return path
 
 
+def aligned_case(case: Case, volumes: Mapping[str, Volume], work: Path) -> "Alignment":
+    """Return how a case's volumes lie on each other; what was found before is kept.
+
+    Each transform stands in ``mri/<case_id>/<role>-on-<role>.json`` and ``.tfm``.
+
+    Raises
+    ------
+    VolumeError
+        If SimpleITK is not installed.
+    """
+    from napari_harm3.mri.alignment import Alignment, alignment_plan
+
+    steps = {
+        role: (onto, registered(case, volumes, (role, onto), work))
+        for role, onto in alignment_plan(volumes)
+    }
+    return Alignment(steps=steps)
+
+
+def registered(
+    case: Case, volumes: Mapping[str, Volume], pair: tuple[str, str], work: Path
+) -> "Registration":
+    """Return how one role of a case lies on another, found now or before.
+
+    Raises
+    ------
+    VolumeError
+        If SimpleITK is not installed.
+    """
+    from napari_harm3.mri.register import Registration, register
+
+    config = RegisterConfig()
+    role, onto = pair
+    path = work / "mri" / case.case_id / f"{role}-on-{onto}.json"
+    moving, fixed = volumes[role], volumes[onto]
+    key = f"{moving.sha256} {fixed.sha256} {recipe_hash(config)}"
+    if _about(path).get("key") == key:
+        return Registration.load(path)
+    found = register(moving, fixed, config, same_sequence=role[:2] == onto[:2])
+    found.save(path, key=key)
+    return found
+
+
+def warnings_of(path: Path) -> dict[str, str]:
+    """Return what is to be said of prepared volumes or annotations, by role."""
+    warnings: dict[str, str] = _about(path).get("warnings", {})
+    return warnings
+
+
+def prepare_masks(case: Case, config: MriConfig, work: Path) -> Path | None:
+    """Put a case's annotations on the grid of its prepared volumes.
+
+    Returns
+    -------
+    :
+        ``mri/<case_id>/<recipe>.masks.npy`` of labels, S T D H W, or None for a case
+        without annotations.
+
+    Raises
+    ------
+    VolumeError
+        If an annotation cannot be trusted, or does not lie on its volume.
+    """
+    roles = [role for role in ROLES if role in case.masks and role in case.volumes]
+    if not roles:
+        return None
+    volumes = _mri_path(case, config, work)
+    path = volumes.with_suffix(".masks.npy")
+    prepared = load_mri(volumes)
+    stamps = {role: _stamp(case.masks[role]) for role in roles}
+    key = {"stamps": stamps, "volumes": dict(prepared.sources)}
+    if path.exists() and _about(path).get("key") == key:
+        return path
+    target = Geometry(shape=config.size, affine=prepared.affine)
+    array = np.zeros(prepared.array.shape, dtype=np.uint8)
+    warnings = {}
+    for role in roles:
+        # The volume itself: a contour is placed by its frame of reference.
+        native = read_volume(case.volumes[role])
+        labels = read_annotation(case.masks[role], native)
+        there = placed(native, prepared.transforms.get(role))
+        found = resample_labels(labels, there, target)
+        array[divmod(ROLES.index(role), len(TIMES))] = found.labels
+        if found.lost:
+            warnings[role] = lost_lesions(case.masks[role].name, found.lost)
+    _save_array(path, array)
+    write_json(path.with_suffix(".json"), {"key": key, "warnings": warnings})
+    return path
+
+
+def lost_lesions(name: str, labels: Sequence[int]) -> str:
+    """Say which lesions no voxel of the common grid shows."""
+    lesions = "1 lesion" if len(labels) == 1 else f"{len(labels)} lesions"
+    named = ", ".join(sorted({LABELS.get(label, str(label)) for label in labels}))
+    return (
+        f"{lesions} of {name} ({named}) cannot be seen on the common grid: too small "
+        "for its voxels, or outside of it. Choose a finer or larger grid to keep them."
+    )
+
+
 def load_mri(path: Path) -> PreparedMri:
     """Return prepared volumes, memory-mapped."""
     about = _about(path)
+    moves = about.get("transforms", {})
     return PreparedMri(
         array=np.load(path, mmap_mode="r"),
         available=np.array(about["available"], dtype=bool),
         affine=np.array(about["affine"]),
         aligned=bool(about["aligned"]),
         sources=about["sources"],
+        transforms={role: np.array(matrix) for role, matrix in moves.items()},
     )
+
+
+def load_masks(path: Path) -> UInt8[np.ndarray, "S T D H W"]:
+    """Return prepared annotations, memory-mapped; an absent one is all zero."""
+    masks: UInt8[np.ndarray, "S T D H W"] = np.load(path, mmap_mode="r")
+    return masks
 
 
 def prepare_slides(
@@ -125,7 +264,14 @@ def prepared_case(case: Case, inputs: InputConfig, work: Path) -> PreparedCase:
         column = "wsi" if number == 0 else f"wsi{number + 1}"
         sources[column] = str(attributes.get("slide_fingerprint") or sha256_of(bag))
         bags.append(bag)
-    return PreparedCase(case=case, mri=mri, bags=tuple(bags), sources=sources)
+    masks = None if mri is None else mri.with_suffix(".masks.npy")
+    return PreparedCase(
+        case=case,
+        mri=mri,
+        bags=tuple(bags),
+        sources=sources,
+        masks=masks if masks is not None and masks.exists() else None,
+    )
 
 
 def _mri_path(case: Case, config: MriConfig, work: Path) -> Path:
@@ -150,17 +296,43 @@ def _fresh_mri(case: Case, path: Path) -> bool:
         file = case.volumes.get(role)
         if file is None or about.get("stamps", {}).get(role) == _stamp(file):
             continue
-        if not file.exists() or sha256_of(file) != about["sources"][role]:
+        # A folder of slices that changed in any way is read again.
+        if not file.is_file() or sha256_of(file) != about["sources"][role]:
             return False
     return True
 
 
+def _masks_to_crop(
+    case: Case, config: MriConfig, volumes: Mapping[str, Volume]
+) -> dict[str, UInt8[np.ndarray, "X Y Z"]]:
+    if config.crop != "annotation":
+        return {}
+    return {
+        role: read_annotation(path, volumes[role])
+        for role, path in case.masks.items()
+        if role in volumes
+    }
+
+
+def _save_array(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array)
+
+
 def _stamp(file: Path) -> list[Any] | None:
+    """Return what changes when a file, or any file of a folder or pair, does."""
     try:
-        status = file.stat()
+        files = [file]
+        if file.is_dir():
+            files += sorted(one for one in file.rglob("*") if one.is_file())
+        elif file.suffix.lower() in PAIRED:
+            files += sorted(file.parent.glob(f"{glob.escape(file.stem)}.*"))
+        states = [one.stat() for one in files]
     except OSError:
         return None
-    return [str(file.resolve()), status.st_size, status.st_mtime_ns]
+    size = sum(state.st_size for state in states if not stat.S_ISDIR(state.st_mode))
+    newest = max(state.st_mtime_ns for state in states)
+    return [str(file.resolve()), size, newest, len(files)]
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from napari_harm3.mri.annotation import LABELS
-from napari_harm3.mri.preprocess import resample, to_native
+from napari_harm3.mri.resampling import resample, to_native
 from napari_harm3.mri.volume import Geometry
 
 DICE_SHARE = 0.5

@@ -14,8 +14,9 @@ from napari_harm3.explain.gradcam import heat_maps, upsampled
 from napari_harm3.explain.wsi_attention import attention_geojson, patch_attention
 from napari_harm3.inference.predictor import Predictor, mean_logit
 from napari_harm3.mri.annotation import read_annotation
-from napari_harm3.mri.preprocess import to_native
-from napari_harm3.mri.volume import Geometry, Volume, read_volume
+from napari_harm3.mri.reading import read_volume
+from napari_harm3.mri.resampling import placed, to_native
+from napari_harm3.mri.volume import Geometry, Volume
 
 NO_EVIDENCE = "no positive evidence"
 
@@ -74,12 +75,14 @@ def explain_case(predictor: Predictor, prepared: PreparedCase) -> Explanation:
         volume = read_volume(path)
         mask = case.masks.get(role)
         annotation = None if mask is None else read_annotation(mask, volume)
-        heat = to_native(upsampled(coarse, size), affine, volume)
+        # Through the registration, if there was one: the map is drawn on the file.
+        place = placed(volume, item.transforms.get(role))
+        heat = to_native(upsampled(coarse, size), affine, place)
         volumes[role] = ExplainedVolume(
             volume=volume,
             heat=heat,
             annotation=annotation,
-            agreement=agreement(heat, annotation, volume, cells),
+            agreement=agreement(heat, annotation, place, cells),
             message="" if heat.any() else NO_EVIDENCE,
         )
     spacing = (0.0,) * 3 if cells is None else cells.spacing_mm

@@ -154,7 +154,10 @@ class Predictor:
         ------
         FeatureError
             If its features are not of the kind that the model learned from.
+        ModelError
+            If the model wants its volumes cropped around an annotation.
         """
+        self.check_blind()
         self._check_features(prepared)
         item, width = load_item(prepared), int(self.about["patch_width"])
         if item.features is not None and item.features.shape[1] != width:
@@ -164,6 +167,21 @@ class Predictor:
             )
         batch = collate([item], volume_size=self.inputs.mri.size, patch_width=width)
         return batch.to(self.device)
+
+    def check_blind(self) -> None:
+        """Refuse a model that is told where the lesion is.
+
+        Raises
+        ------
+        ModelError
+            If its volumes were cropped around the annotation.
+        """
+        if self.inputs.mri.crop == "annotation":
+            raise ModelError(
+                f"{self.folder.name} learned from volumes cropped around the "
+                "annotation, which tells it where the lesion is: it cannot be asked "
+                "about a case. Train with another crop."
+            )
 
     def network(self, fold: int) -> nn.Module:
         """Return a fold's network, for evaluation.

@@ -79,6 +79,8 @@ class Preparation:
     volumes: int = 0
     slides: int = 0
     failed: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[dict[str, Any], ...] = ()
+    """What is worth knowing of what was done: rows as those of ``failed``."""
 
 
 def prepare_cohort(
@@ -105,35 +107,65 @@ def prepare_cohort(
     resolve_device(device)
     done: list[Preparation] = []
     for case, outcome in each(
-        prepare, table.cases, workers=workers, scheduler=scheduler
+        prepare, table.cases, workers=workers, scheduler=scheduler, lost=_lost
     ):
         done.append(outcome)
         yield Progress(
             stage="prepare", step=len(done), of=len(table.cases), text=case.case_id
         )
+        for fault in outcome.warnings:
+            text = f"{case.case_id}, {fault['column']}: {fault['message']}"
+            yield Progress(stage="prepare", warning=text)
     row = {case.case_id: case.row for case in table.cases}
-    failed = chain.from_iterable(outcome.failed for outcome in done)
+    done.sort(key=lambda outcome: row[outcome.case_id])
     result = {
         "volumes": sum(outcome.volumes for outcome in done),
         "slides": sum(outcome.slides for outcome in done),
-        "failed": sorted(failed, key=lambda fault: row[fault["case_id"]]),
+        "failed": [fault for outcome in done for fault in outcome.failed],
+        "warnings": [fault for outcome in done for fault in outcome.warnings],
     }
     yield finished("prepare", result)
+
+
+def _lost(case: Case, error: Exception | None) -> Preparation:
+    """Return the failure of a case that took its process down, or met a bug there."""
+    message = (
+        "Its files took down the process that read them, by damage or size: check "
+        "them with `harm3 doctor`, or use fewer --workers."
+        if error is None
+        else str(error)
+    )
+    fault = {"case_id": case.case_id, "column": None, "message": message}
+    return Preparation(case_id=case.case_id, failed=(fault,))
 
 
 def prepare_one(
     case: Case, *, inputs: InputConfig, work: Path, device: str
 ) -> Preparation:
     """Prepare one case; what fails is told by column, and the rest is done."""
-    from napari_harm3.data.prepare import prepare_mri, prepare_slides
+    from napari_harm3.data.prepare import (
+        prepare_masks,
+        prepare_mri,
+        prepare_slides,
+        warnings_of,
+    )
 
     failed: list[dict[str, Any]] = []
+    warnings: list[dict[str, Any]] = []
     volumes = slides = 0
     try:
-        if prepare_mri(case, inputs.mri, work) is not None:
+        made = prepare_mri(case, inputs.mri, work)
+        if made is not None:
             volumes = len(case.volumes)
+            warnings += _told(case, warnings_of(made), "")
     except (Harm3Error, OSError) as error:
         failed += _located(case, error, tuple(case.volumes))
+    try:
+        masks = prepare_masks(case, inputs.mri, work) if volumes else None
+        if masks is not None:
+            warnings += _told(case, warnings_of(masks), "mask_")
+    except (Harm3Error, OSError) as error:
+        failed += _located(case, error, tuple(f"mask_{role}" for role in case.masks))
     try:
         if case.slides:
             for _ in prepare_slides(
@@ -144,8 +176,19 @@ def prepare_one(
     except (Harm3Error, OSError) as error:
         failed += _located(case, error, ("wsi",))
     return Preparation(
-        case_id=case.case_id, volumes=volumes, slides=slides, failed=tuple(failed)
+        case_id=case.case_id,
+        volumes=volumes,
+        slides=slides,
+        failed=tuple(failed),
+        warnings=tuple(warnings),
     )
+
+
+def _told(case: Case, messages: dict[str, str], prefix: str) -> list[dict[str, Any]]:
+    return [
+        {"case_id": case.case_id, "column": f"{prefix}{role}", "message": message}
+        for role, message in messages.items()
+    ]
 
 
 def prepare_case(

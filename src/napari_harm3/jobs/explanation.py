@@ -32,6 +32,7 @@ def explain(
 
     one = read_cohort(cohort, allow_external=allow_external).case(case)
     predictor = Predictor.load(model, resolve_device(device))
+    predictor.check_blind()
     yield from origin_warning(predictor)
     message = lacking(one, predictor)
     if message:

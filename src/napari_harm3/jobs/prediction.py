@@ -94,6 +94,7 @@ def lacking(case: Case, predictor: "Predictor") -> str:
 def _ask(predictor: "Predictor", case: Case, work: Path) -> dict[str, Any]:
     from napari_harm3.data.prepare import prepared_case
 
+    predictor.check_blind()
     for _ in prepare_case(
         case, inputs=predictor.inputs, work=work, device=predictor.device
     ):

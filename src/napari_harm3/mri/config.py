@@ -26,11 +26,42 @@ class MriConfig:
     spacing_mm: tuple[Millimetres, Millimetres, Millimetres] = (4.0, 1.75, 1.75)
     """Distance of its voxels along z, y and x."""
 
-    crop: Literal["none", "center"] = "center"
-    """What the grid is centred on: the scanned box, or the body seen in it."""
+    crop: Literal["none", "foreground", "center", "annotation"] = "center"
+    """What the grid shows. `none`: it is centred on the scanned box. `center`: on the
+    body seen in it. `foreground`: the body fills it, so its spacing follows the body
+    and the stated one is not used. `annotation`: it is centred on the annotation,
+    which tells the network where the lesion is: for experiments only, since such a
+    model cannot be asked about a case."""
 
     clip: tuple[Percentile, Percentile] = (0.5, 99.5)
     """Percentiles of the foreground at which intensities are clipped."""
+
+    register: Literal["none", "rigid"] = "none"
+    """`rigid` lays T2 on the T1 of the same time, and post on pre, before anything
+    else; `none` trusts the scanner's coordinates."""
+
+    bias_field: bool = False
+    """Even out the slow brightening towards the coil first (N4)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RegisterConfig:
+    """How one volume is laid on another, rigidly."""
+
+    pyramid: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (4, 2)
+    """How many times coarser than the finest spacing each level is, coarsest first."""
+
+    bins: Annotated[int, Field(ge=8, le=256)] = 50
+    """Bins of the joint histogram, for each volume."""
+
+    sampling: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the voxels of a level that the measure is taken from."""
+
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Steps of a level, at most."""
+
+    seed: Annotated[int, Field(ge=1)] = 1
+    """Of that draw of voxels: the same volumes always give the same transform."""
 
 
 SMALL_MRI = MriConfig(size=(12, 32, 32), spacing_mm=(8.0, 6.0, 6.0))

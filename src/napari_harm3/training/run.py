@@ -24,6 +24,15 @@ PACKAGES = ("napari-harm3", "torch", "timm", "numpy", "accelerate", "scikit-lear
 STOP = "stop"
 SOURCE = "source.json"
 REFIT = "refit"
+CROPS = {
+    "none": "centred on the scanned box, never on an annotation",
+    "center": "centred on the body, never on an annotation",
+    "foreground": "filled by the body, never centred on an annotation",
+    "annotation": "**cropped around the annotation, which tells the model where the "
+    "lesion is: the figures above are too good, and it cannot be asked about a case**",
+}
+"""What the model card says of each crop."""
+
 REFIT_NOTE = """\
 * This network was fitted once more, on every case; the figures above are those of
   the cross-validation, since no case is left to measure it on.
@@ -249,11 +258,12 @@ slide. **Research use only; not a medical device.**
   an accuracy of {metrics["majority_acc"]:.3f}.
 * Inputs: T1 with contrast and T2, before and after therapy, on a grid of
   {config.inputs.mri.size} voxels of {config.inputs.mri.spacing_mm} mm (z, y, x),
-  centred on the body, never on an annotation; patches of
+  {CROPS[config.inputs.mri.crop]}; patches of
   {config.inputs.patches.patch} pixels at {config.inputs.patches.mpp} microns.
 * Slide features: {origin["features"].get("encoder", "given files")}\
 {", untrained" if origin["untrained_encoder"] else ""}.
-* Known limits: one cohort; no external validation; volumes are not registered.
+* Known limits: one cohort; no external validation; volumes are\
+{" not" if config.inputs.mri.register == "none" else ""} registered.
 """
     write_text(run / "MODEL_CARD.md", card)
 

@@ -17,6 +17,7 @@ JOBS = {
     "preview_tissue": "napari_harm3.jobs.slides",
     "find_tissue": "napari_harm3.jobs.slides",
     "extract_features": "napari_harm3.jobs.slides",
+    "register_case": "napari_harm3.jobs.registration",
     "predict": "napari_harm3.jobs.prediction",
     "explain": "napari_harm3.jobs.explanation",
     "report": "napari_harm3.jobs.report",

@@ -1,0 +1,396 @@
+"""Lay one volume on another, rigidly: headers do not register sessions.
+
+A transform is a 4x4 matrix from RAS mm of the fixed volume to RAS mm of the moving one,
+so that `resampling.placed(moving, matrix)` is where the moving volume's voxels lie in
+the fixed one's space.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from napari_harm3.artifacts import atomic_path, write_json
+from napari_harm3.errors import VolumeError
+from napari_harm3.mri.config import RegisterConfig
+from napari_harm3.mri.intensity import foreground
+from napari_harm3.mri.resampling import Transform, placed, resample
+from napari_harm3.mri.volume import Geometry, Volume
+
+LATTICE_MM = 3.0
+"""Distance of the points at which the quality of a registration is measured."""
+
+BIAS_MM = 6.0
+"""Distance of the voxels that a bias field is fitted to."""
+
+LEAST_SHARED = 0.5
+"""Share of the fixed body that the moving volume must cover."""
+
+LEAST_INFORMATION = 0.05
+"""Normalised mutual information in the body. T2 on T1 of one head reaches 0.12,
+another session 0.4; heads of two patients stay near 0.04."""
+
+LEAST_CORRELATION = 0.6
+"""Of one sequence at two times, in the body; the field's real pairs reach 0.9."""
+
+MOST_MOVED_MM = 80.0
+"""T2 lies no farther from T1; of one sequence at two times, which may lie anywhere,
+the correlation tells more."""
+
+FLIP_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From RAS mm to ITK's LPS mm, and back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A rigid transform, and how far it is to be trusted."""
+
+    matrix: Transform = field(default_factory=lambda: np.eye(4))
+    """From RAS mm of the fixed volume to RAS mm of the moving one."""
+
+    metric_before: float = 0.0
+    metric: float = 0.0
+    """Normalised mutual information of the two in the fixed body: 0 to 1."""
+
+    correlation_before: float = 0.0
+    correlation: float = 0.0
+    """Of the intensities in the fixed body; means little between T1 and T2."""
+
+    shared: float = 0.0
+    """Share of the fixed body that the moved volume covers."""
+
+    moved_mm: float = 0.0
+    """Mean displacement in the fixed body."""
+
+    poor: bool = False
+    message: str = ""
+    """Why it is poor; empty if it is not."""
+
+    def save(self, path: Path, *, key: str = "") -> None:
+        """Write ``path`` (JSON) and the transform beside it as ITK text, ``.tfm``.
+
+        Any program of the ITK family resamples the moving volume with the latter.
+        ``key`` names what the transform was found from.
+        """
+        sitk = simpleitk()
+        lps = FLIP_LPS @ self.matrix @ FLIP_LPS
+        transform = sitk.AffineTransform(3)
+        transform.SetMatrix(lps[:3, :3].ravel().tolist())
+        transform.SetTranslation(lps[:3, 3].tolist())
+        with atomic_path(path.with_suffix(".tfm")) as temporary:
+            sitk.WriteTransform(transform, str(temporary))
+        write_json(path, {"key": key, "registration": self.to_plain()})
+
+    @classmethod
+    def load(cls, path: Path) -> "Registration":
+        """Return what `save` wrote.
+
+        Raises
+        ------
+        VolumeError
+            If it is missing or damaged.
+        """
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            return cls.from_plain(about["registration"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise VolumeError(
+                f"The registration {path.name} cannot be read: delete it, and it is "
+                "made again."
+            ) from error
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return asdict(self) | {"matrix": self.matrix.tolist()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Registration":
+        """Return what `to_plain` took apart."""
+        matrix = np.array(plain["matrix"], dtype=np.float64)
+        if matrix.shape != (4, 4):
+            raise ValueError("a transform has four rows of four numbers")
+        return cls(**{**plain, "matrix": matrix})
+
+
+def register(
+    moving: Volume,
+    fixed: Volume,
+    config: RegisterConfig | None = None,
+    *,
+    same_sequence: bool = False,
+) -> Registration:
+    """Return the rigid transform that lays one volume on another.
+
+    It starts from the scanner's coordinates and, where that ends poorly, from the
+    centres of mass. The same volumes give the same transform, bit by bit.
+
+    Parameters
+    ----------
+    moving, fixed
+        Two volumes of one patient.
+    config
+        How it is searched.
+    same_sequence
+        Whether both show the same contrast, so that they should correlate.
+
+    Raises
+    ------
+    VolumeError
+        If SimpleITK is not installed.
+    """
+    search = config or RegisterConfig()
+    lattice = _Lattice.of(fixed)
+    before = lattice.judge(moving, np.eye(4), same_sequence=same_sequence)
+    found = before
+    for start in ("header", "moments"):
+        matrix = _searched(moving, fixed, search, start)
+        if matrix is None:
+            continue
+        judged = lattice.judge(moving, matrix, same_sequence=same_sequence)
+        if found is before or judged.metric > found.metric:
+            found = judged
+        if not judged.poor:
+            break
+    message = found.message
+    if found is before:
+        message = "no transform was found: the two hardly overlap"
+    elif not message and found.metric < 0.98 * before.metric:
+        message = "they agree less than by the scanner's coordinates alone"
+    return replace(
+        found,
+        metric_before=before.metric,
+        correlation_before=before.correlation,
+        poor=bool(message),
+        message=message
+        and f"{moving.name} could not be laid on {fixed.name} reliably: {message}. "
+        "Look at both before trusting it.",
+    )
+
+
+def without_bias(volume: Volume) -> Volume:
+    """Return a volume whose slow brightening towards the coil is evened out (N4).
+
+    Raises
+    ------
+    VolumeError
+        If SimpleITK is not installed.
+    """
+    sitk = simpleitk()
+    whole = _image(volume)
+    body = sitk.GetImageFromArray(
+        foreground(volume.array).astype(np.uint8).transpose(2, 1, 0)
+    )
+    body.CopyInformation(whole)
+    shrink = [max(1, round(BIAS_MM / length)) for length in volume.spacing_mm]
+    # The field is smooth: it is fitted to few voxels and applied to all.
+    with _one_thread():
+        correct = sitk.N4BiasFieldCorrectionImageFilter()
+        correct.SetMaximumNumberOfIterations([30, 30, 20])
+        correct.Execute(sitk.Shrink(whole, shrink), sitk.Shrink(body, shrink))
+    bias = sitk.GetArrayFromImage(correct.GetLogBiasFieldAsImage(whole))
+    array = volume.array / np.exp(bias.transpose(2, 1, 0))
+    return replace(volume, array=array.astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lattice:
+    """Points of the fixed body, a few millimetres apart."""
+
+    grid: Geometry
+    array: Float[np.ndarray, "x y z"]
+    body: Bool[np.ndarray, "x y z"]
+
+    @classmethod
+    def of(cls, fixed: Volume) -> "_Lattice":
+        factors = np.maximum(np.round(LATTICE_MM / fixed.spacing_mm), 1).astype(int)
+        affine = fixed.affine.copy()
+        affine[:3, :3] *= factors
+        affine[:3, 3] += fixed.affine[:3, :3] @ ((factors - 1) / 2)
+        x, y, z = (int(n) for n in np.maximum(np.array(fixed.shape) // factors, 1))
+        grid = Geometry(shape=(x, y, z), affine=affine)
+        array = resample(fixed.array, fixed, grid)
+        return cls(grid=grid, array=array, body=foreground(array))
+
+    def judge(
+        self, moving: Volume, matrix: Transform, *, same_sequence: bool
+    ) -> Registration:
+        """Return how well a transform lays the moving volume on these points."""
+        there = placed(moving, matrix)
+        seen = self.body & self._inside(there)
+        shared = float(seen.sum() / max(self.body.sum(), 1))
+        points = np.argwhere(self.body) @ self.grid.affine[:3, :3].T
+        points += self.grid.affine[:3, 3]
+        moved = points @ (matrix[:3, :3] - np.eye(3)).T + matrix[:3, 3]
+        one = self.array[seen]
+        other = resample(moving.array, there, self.grid)[seen]
+        information, correlation = _agreement(one, other)
+        found = Registration(
+            matrix=matrix,
+            metric=information,
+            correlation=correlation,
+            shared=shared,
+            moved_mm=float(np.linalg.norm(moved, axis=1).mean()) if len(moved) else 0.0,
+        )
+        message = _complaint(found, same_sequence=same_sequence)
+        return replace(found, poor=bool(message), message=message)
+
+    def _inside(self, other: Geometry) -> Bool[np.ndarray, "x y z"]:
+        to_other = np.linalg.inv(other.affine) @ self.grid.affine
+        i, j, k = np.ogrid[tuple(slice(n) for n in self.grid.shape)]
+        inside = np.ones(self.grid.shape, dtype=bool)
+        for row, size in zip(to_other, other.shape, strict=False):
+            index = row[0] * i + row[1] * j + row[2] * k + row[3]
+            inside &= (index >= 0) & (index <= size - 1)
+        return inside
+
+
+def _complaint(found: Registration, *, same_sequence: bool) -> str:
+    if found.shared < LEAST_SHARED:
+        return f"they share only {found.shared:.0%} of the body"
+    if not same_sequence and found.moved_mm > MOST_MOVED_MM:
+        return f"it would have moved by {found.moved_mm:.0f} mm"
+    if found.metric < LEAST_INFORMATION:
+        return f"they tell little of each other (information {found.metric:.3f})"
+    if same_sequence and found.correlation < LEAST_CORRELATION:
+        return f"they correlate by {found.correlation:.2f} only"
+    return ""
+
+
+def _agreement(
+    one: Float[np.ndarray, "N"], other: Float[np.ndarray, "N"]
+) -> tuple[float, float]:
+    """Return normalised mutual information and correlation of paired intensities."""
+    if len(one) < 100 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0, 0.0
+    one, other = (np.clip(v, *np.percentile(v, (0.5, 99.5))) for v in (one, other))
+    joint = np.histogram2d(one, other, bins=32)[0] / len(one)
+    rows, columns = joint.sum(axis=1), joint.sum(axis=0)
+    apart = _entropy(rows) + _entropy(columns)
+    shared = apart - _entropy(joint.ravel())
+    information = float(2 * shared / apart) if apart > 0 else 0.0
+    flat = one.std() == 0 or other.std() == 0
+    return information, 0.0 if flat else float(np.corrcoef(one, other)[0, 1])
+
+
+def _entropy(share: Float[np.ndarray, "N"]) -> float:
+    some = share[share > 0]
+    return float(-(some * np.log(some)).sum())
+
+
+def _searched(
+    moving: Volume, fixed: Volume, config: RegisterConfig, start: str
+) -> Transform | None:
+    """Return where the search from one start ends; None if the two never meet."""
+    sitk = simpleitk()
+    transform = sitk.Euler3DTransform()
+    middle = [(n - 1) / 2 for n in fixed.shape]
+    centre = FLIP_LPS @ fixed.affine @ [*middle, 1]
+    transform.SetCenter(centre[:3].tolist())
+    try:
+        if start == "moments":
+            transform = sitk.Euler3DTransform(
+                sitk.CenteredTransformInitializer(
+                    _image(_coarser(fixed, max(config.pyramid))),
+                    _image(_coarser(moving, max(config.pyramid))),
+                    transform,
+                    sitk.CenteredTransformInitializerFilter.MOMENTS,
+                )
+            )
+        for level in config.pyramid:
+            search = sitk.ImageRegistrationMethod()
+            search.SetMetricAsMattesMutualInformation(config.bins)
+            search.SetMetricSamplingStrategy(search.RANDOM)
+            search.SetMetricSamplingPercentage(config.sampling, config.seed)
+            search.SetInterpolator(sitk.sitkLinear)
+            search.SetOptimizerAsRegularStepGradientDescent(
+                learningRate=2.0, minStep=1e-3, numberOfIterations=config.iterations
+            )
+            search.SetOptimizerScalesFromPhysicalShift()
+            search.SetInitialTransform(transform, inPlace=True)
+            with _one_thread():
+                search.Execute(
+                    _image(_coarser(fixed, level)), _image(_coarser(moving, level))
+                )
+    except RuntimeError:  # ITK: no sample of one lies in the other
+        return None
+    matrix = np.eye(4)
+    rotation = np.array(transform.GetMatrix()).reshape(3, 3)
+    pivot = np.array(transform.GetCenter())
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = transform.GetTranslation() + pivot - rotation @ pivot
+    return FLIP_LPS @ matrix @ FLIP_LPS
+
+
+def _coarser(volume: Volume, level: int) -> Volume:
+    """Return a volume whose voxels are averaged in boxes, thick slices less.
+
+    MRI slices are often thick: dividing them as often as the rows would leave none.
+    """
+    spacing = volume.spacing_mm
+    factors = np.clip(np.round(level * spacing.min() / spacing), 1, level).astype(int)
+    factors = np.minimum(factors, volume.shape)
+    x, y, z = (int(n) for n in np.array(volume.shape) // factors)
+    affine = volume.affine.copy()
+    affine[:3, :3] *= factors
+    affine[:3, 3] += volume.affine[:3, :3] @ ((factors - 1) / 2)
+    grid = Geometry(shape=(x, y, z), affine=affine)
+    return replace(
+        volume,
+        shape=grid.shape,
+        affine=affine,
+        array=resample(volume.array, volume, grid),
+    )
+
+
+def _image(volume: Volume) -> Any:
+    """Return a volume as SimpleITK's image, in LPS mm."""
+    sitk = simpleitk()
+    lps = FLIP_LPS @ volume.affine
+    image = sitk.GetImageFromArray(
+        np.ascontiguousarray(volume.array.transpose(2, 1, 0), dtype=np.float32)
+    )
+    spacing = volume.spacing_mm
+    # ITK wants directions that are orthogonal to the last digit.
+    left, _, right = np.linalg.svd(lps[:3, :3] / spacing)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((left @ right).ravel().tolist())
+    return image
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let ITK work in one thread: several add their parts up in any order.
+
+    The setting of a single filter is not enough, since the metric has its own.
+    """
+    process = simpleitk().ProcessObject
+    threads = process.GetGlobalDefaultNumberOfThreads()
+    process.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(threads)
+
+
+def simpleitk() -> Any:
+    """Return the library, which only registration needs.
+
+    Raises
+    ------
+    VolumeError
+        If it is not installed.
+    """
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise VolumeError(
+            "Registration needs SimpleITK, which is not installed: "
+            'pip install "napari-harm3[register]".'
+        ) from error
+    return SimpleITK
