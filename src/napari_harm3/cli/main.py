@@ -12,6 +12,7 @@ from napari_harm3.cli.evaluate import Evaluate
 from napari_harm3.cli.explain import Explain
 from napari_harm3.cli.export import Export
 from napari_harm3.cli.features import Features
+from napari_harm3.cli.importing import Import
 from napari_harm3.cli.models import Models
 from napari_harm3.cli.phantom import Phantom
 from napari_harm3.cli.predict import Predict
@@ -27,6 +28,7 @@ Command = (
     Demo
     | Phantom
     | Check
+    | Import
     | Prepare
     | Tissue
     | Features

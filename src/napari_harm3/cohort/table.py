@@ -162,6 +162,7 @@ def write_cohort(
     *,
     name: str,
     made_up: bool = False,
+    deidentified: bool = True,
     pcr_meaning: str = "ypT0N0: no viable tumour in primary and nodes at surgery",
 ) -> None:
     """Write ``cohort.json`` and then the table; columns are those of the rows."""
@@ -170,7 +171,12 @@ def write_cohort(
     writer = csv.DictWriter(text, columns, lineterminator="\r\n", restval="")
     writer.writeheader()
     writer.writerows(rows)
-    about = {"name": name, "pcr": pcr_meaning, "deidentified": True, "made_up": made_up}
+    about = {
+        "name": name,
+        "pcr": pcr_meaning,
+        "deidentified": deidentified,
+        "made_up": made_up,
+    }
     write_json(path.with_suffix(".json"), about)
     write_text(path, text.getvalue())
 

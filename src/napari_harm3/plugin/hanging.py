@@ -93,6 +93,7 @@ class Hanging:
             contrast_limits=volume.window,
             interpolation2d="linear",
             visible=here,
+            metadata=volume.origin("image"),
             **placed,
         )
         image.name_overlay.visible = True
@@ -113,6 +114,7 @@ class Hanging:
             name=f"{volume.title}, annotation",
             colormap=ANNOTATION_COLOURS,
             visible=labels is not None and bool(labels.any()),
+            metadata=volume.origin("labels"),
             **placed,
         )
         annotation.contour = 2

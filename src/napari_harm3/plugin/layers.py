@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -12,7 +13,7 @@ from napari_harm3.cohort.case import ROLES, TITLES, Case
 from napari_harm3.errors import Harm3Error
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.display import DisplayGrid, display_grid
-from napari_harm3.mri.volume import read_volume
+from napari_harm3.mri.reading import read_volume
 
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
@@ -45,10 +46,22 @@ class DrawnVolume:
     message: str = ""
     """Why a part is absent."""
 
+    path: Path | None = None
+    """The volume's file or folder."""
+
+    annotation_path: Path | None = None
+
     @property
     def title(self) -> str:
         """What a person reads above it."""
         return TITLES[self.role]
+
+    def origin(self, kind: Literal["image", "labels"]) -> dict[str, Any]:
+        """Return the metadata of its image, or of its annotation."""
+        if self.grid is None or self.path is None:
+            return {}
+        own = self.path if kind == "image" else self.annotation_path
+        return origin(self.grid, self.path, kind=kind, own=own)
 
     @property
     def focus(self) -> tuple[float, float, float] | None:
@@ -58,6 +71,37 @@ class DrawnVolume:
         index = np.argwhere(self.annotation).mean(axis=0)
         z, y, x = index * self.grid.scale + self.grid.translate
         return float(z), float(y), float(x)
+
+
+def origin(
+    grid: DisplayGrid,
+    volume: Path,
+    *,
+    kind: Literal["image", "labels"],
+    own: Path | None = None,
+) -> dict[str, Any]:
+    """Return what a layer keeps of its file, so that edits can go back to its grid.
+
+    Parameters
+    ----------
+    grid
+        On which the layer is drawn.
+    volume
+        The volume that it lies on: a file, or a DICOM folder.
+    kind
+        What the layer holds.
+    own
+        The file that holds the layer's own voxels, if there is one.
+    """
+    return {
+        "oblique_degrees": grid.oblique_degrees,
+        "affine_ras": grid.native.affine.tolist(),
+        "native_shape": list(grid.native.shape),
+        "source": volume.name,
+        "source_path": str(volume),
+        "own_path": None if own is None else str(own),
+        "kind": kind,
+    }
 
 
 def draw_case(case: Case) -> list[DrawnVolume]:
@@ -90,6 +134,8 @@ def _draw(case: Case, role: str) -> DrawnVolume:
             annotation=annotation,
             window=(float(low), float(max(high, low + 1e-6))),
             message=message,
+            path=path,
+            annotation_path=case.masks.get(role),
         )
     except (Harm3Error, OSError) as error:
         return DrawnVolume(role=role, message=str(error))

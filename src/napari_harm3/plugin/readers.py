@@ -1,17 +1,20 @@
 """Files that napari opens through us: volumes, slides, and a cohort table."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from napari import current_viewer
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 
 from napari_harm3.errors import Harm3Error
+from napari_harm3.mri.dicom_headers import is_dicom
 from napari_harm3.mri.display import display_grid
-from napari_harm3.mri.volume import read_volume
-from napari_harm3.plugin.layers import AXES, UNITS
+from napari_harm3.mri.reading import read_volume
+from napari_harm3.mri.volume import Volume
+from napari_harm3.plugin.layers import AXES, UNITS, origin
 from napari_harm3.plugin.session import Session
 from napari_harm3.wsi.pyramid import pyramid
 from napari_harm3.wsi.slide import open_slide
@@ -22,20 +25,44 @@ NOTHING: Layers = [(None,)]
 """How a reader tells napari that it opened the file otherwise."""
 
 MOST_LABELS = 32
+MOST_LOOKED_AT = 100
+"""Files and folders that are looked at before it is said to hold no DICOM."""
+
+DICOM_SUFFIXES = (".dcm", ".ima")
+VOLUME_SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    *DICOM_SUFFIXES,
+)
 
 
 def volume_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return the reader of ``.nii`` and ``.nii.gz``."""
+    """Return the reader of NIfTI, NRRD, MetaImage and DICOM; None for a DICOM slide."""
+    if isinstance(path, str) and _is_slide(path, DICOM_SUFFIXES):
+        return None
+    return _reader(path, _volume)
+
+
+def folder_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return the reader of a folder of one DICOM series; None if it holds no DICOM.
+
+    Only the first files are looked at, so that any other folder is refused at once.
+    """
+    if not isinstance(path, str) or not _holds_dicom(Path(path)):
+        return None
     return _reader(path, _volume)
 
 
 def slide_reader(path: str | Sequence[str]) -> Reader | None:
     """Return the reader of whole-slide images; None for what OpenSlide cannot open."""
-    if isinstance(path, str) and path.lower().endswith((".tif", ".tiff")):
-        try:
-            open_slide(Path(path)).close()
-        except Harm3Error:
-            return None  # a plain TIFF is napari's
+    doubtful = (".tif", ".tiff", *DICOM_SUFFIXES)
+    if isinstance(path, str) and path.lower().endswith(doubtful):
+        # A plain TIFF is napari's, and a DICOM volume has a reader of its own.
+        return _reader(path, _slide) if _is_slide(path, doubtful) else None
     return _reader(path, _slide)
 
 
@@ -66,29 +93,74 @@ def _reader(path: str | Sequence[str], read: Callable[[Path], Layers]) -> Reader
     return layers
 
 
+def _is_slide(path: str, suffixes: tuple[str, ...]) -> bool:
+    """Return whether a file of a doubtful kind opens as a slide."""
+    if not path.lower().endswith(suffixes):
+        return False
+    try:
+        open_slide(Path(path)).close()
+    except Harm3Error:
+        return False
+    return True
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Return whether one of the first files in a folder, or below, is DICOM's."""
+    seen = 0
+    for root, _, names in os.walk(folder):
+        seen += 1
+        for name in sorted(names):
+            seen += 1
+            if seen > MOST_LOOKED_AT:
+                return False
+            if is_dicom(Path(root) / name):
+                return True
+    return False
+
+
+def read_layer_file(path: Path) -> Volume:
+    """Return a volume, or a DICOM segmentation on its own grid."""
+    if path.is_file() and is_dicom(path):
+        from napari_harm3.mri.dicom_headers import SEGMENTATIONS, read_dataset
+        from napari_harm3.mri.segmentation import read_segmentation
+
+        if str(read_dataset(path).get("SOPClassUID", "")) in SEGMENTATIONS:
+            return read_segmentation(path)
+    return read_volume(path)
+
+
 def _volume(path: Path) -> Layers:
-    volume = read_volume(path)
+    volume = read_layer_file(path)
     grid = display_grid(volume)
+    if grid.oblique_degrees:
+        show_info(
+            f"{path.name} lies {grid.oblique_degrees:.1f} degrees oblique: it is drawn "
+            "resampled along the patient's axes; what you save goes back to its own."
+        )
     values = np.unique(volume.array)
     whole = bool((values == np.round(values)).all()) and values.min() >= 0
     mask = whole and len(values) <= MOST_LABELS and values.max() < 256
-    about = {
-        "name": path.name.removesuffix(".gz").removesuffix(".nii"),
+    about: dict[str, Any] = {
+        "name": _title(path),
         "scale": grid.scale,
         "translate": grid.translate,
         "units": UNITS,
         "axis_labels": AXES,
-        "metadata": {
-            "oblique_degrees": grid.oblique_degrees,
-            "affine_ras": volume.affine.tolist(),
-        },
     }
+    kind: Literal["image", "labels"] = "labels" if mask else "image"
+    about["metadata"] = origin(grid, path, kind=kind, own=path)
     if mask:
         labels = grid.show(volume.array.astype(np.uint8), order=0)
-        return [(labels, about, "labels")]
+        return [(labels, about, kind)]
     low, high = np.percentile(volume.array[::2, ::2, ::2], (1, 99.5))
     about["contrast_limits"] = (float(low), float(max(high, low + 1e-6)))
-    return [(grid.show(volume.array), about | {"colormap": "gray"}, "image")]
+    return [(grid.show(volume.array), about | {"colormap": "gray"}, kind)]
+
+
+def _title(path: Path) -> str:
+    lower = path.name.lower()
+    suffix = next((s for s in VOLUME_SUFFIXES if lower.endswith(s)), "")
+    return path.name[: len(path.name) - len(suffix)] or path.name
 
 
 def _slide(path: Path) -> Layers:

@@ -1,0 +1,283 @@
+"""A BIDS data set as a cohort table.
+
+Sessions become before and after treatment, contrast-enhanced T1w (``ce-``) becomes
+t1, and masks come from ``derivatives``.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_harm3.cohort.importers.listing import (
+    Cells,
+    Listing,
+    Row,
+    case_ids,
+    few,
+    is_volume,
+    meaning,
+    read_clinical,
+    stem,
+)
+from napari_harm3.errors import CohortError
+
+ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
+SEQUENCES = {"T1w": "t1", "T2w": "t2"}
+MASKS = ("mask", "dseg")
+ANATOMY = {"brain", "head", "skull", "gm", "wm", "csf", "eye", "cortex"}
+"""Labels of masks that are no lesion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BidsOptions:
+    """What settles what the names leave open."""
+
+    pre: str = ""
+    """Label of the session before treatment."""
+
+    post: str = ""
+    """Label of the session after it."""
+
+    prefer: tuple[str, ...] = ()
+    """Words of names that choose among several files: run-2, acq-fs, label-GTVp."""
+
+    mask_of: Literal["", "t1", "t2", "both"] = ""
+    """Which sequence a mask belongs to where its name does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    path: Path
+    entities: Mapping[str, str]
+    suffix: str
+
+    @classmethod
+    def of(cls, path: Path) -> "_File":
+        *pairs, suffix = stem(path.name).split("_")
+        found = (ENTITY.fullmatch(pair) for pair in pairs)
+        return cls(path=path, entities={m[1]: m[2] for m in found if m}, suffix=suffix)
+
+    @property
+    def session(self) -> str:
+        return self.entities.get("ses", "")
+
+
+def list_bids(source: Path, options: BidsOptions | None = None) -> Listing:
+    """Return the cases of a BIDS data set.
+
+    Raises
+    ------
+    CohortError
+        If it holds no anatomical image, or a session, a run or a mask is in doubt.
+    """
+    options = options or BidsOptions()
+    folders = sorted(p for p in source.glob("sub-*") if p.is_dir())
+    ids = case_ids(folder.name.removeprefix("sub-") for folder in folders)
+    found = _Found(source=source, options=options)
+    for folder in folders:
+        found.read(folder, ids[folder.name.removeprefix("sub-")])
+    rows = found.cells.rows()
+    if not rows:
+        raise CohortError(
+            f"{source.name} holds no sub-*/anat/*_T1w or *_T2w image: is it a BIDS "
+            "data set?"
+        )
+    found.tell_contrast(rows)
+    clinical = _participants(source)
+    table: list[Row] = []
+    for name, case_id in ids.items():
+        if case_id in rows:
+            others = clinical.get(f"sub-{name}", clinical.get(name, {}))
+            contrast = found.contrast(rows[case_id])
+            table.append({"case_id": case_id, **rows[case_id], **contrast, **others})
+    return Listing(rows=table, name=_name(source), notes=found.notes)
+
+
+@dataclass
+class _Found:
+    source: Path
+    options: BidsOptions
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cells = Cells(
+            prefer=self.options.prefer,
+            remedy="say which, by a word of its name (--prefer run-2)",
+        )
+
+    def read(self, folder: Path, case: str) -> None:
+        """Offer the files of a subject to their cells."""
+        files = [
+            _File.of(path)
+            for pattern in ("anat/*", "ses-*/anat/*")
+            for path in sorted(folder.glob(pattern))
+            if is_volume(path)
+        ]
+        images = [file for file in files if file.suffix in SEQUENCES]
+        times = self._times(folder, {file.session for file in images})
+        here: dict[str, list[_File]] = {}
+        for file in images:
+            if file.session in times:
+                role = f"{SEQUENCES[file.suffix]}_{times[file.session]}"
+                here.setdefault(role, []).append(file)
+        for role, offered in here.items():
+            enhanced = [f for f in offered if _enhanced(f)]
+            for file in (role.startswith("t1") and enhanced) or offered:
+                self.cells.add(case, role, file.path)
+        for mask in self._masks(folder.name):
+            if mask.session in times:
+                for role in self._mask_roles(mask, times[mask.session], here):
+                    self.cells.add(case, f"mask_{role}", mask.path)
+
+    def _times(self, folder: Path, sessions: set[str]) -> dict[str, str]:
+        """Return pre and post by session: as told, else by name, else by order."""
+        given = {self.options.pre: "pre", self.options.post: "post"}
+        given.pop("", None)
+        if given:
+            return {s: given[s] for s in sessions if s in given}
+        named: dict[str, str] = {}
+        for session in sorted(sessions):
+            time = meaning(session, ("pre", "post"), {})
+            if time in named.values():
+                raise CohortError(
+                    f"{folder.name} has two sessions that could be '{time}': say "
+                    f"which with --{time}."
+                )
+            if time:
+                named[session] = time
+        if named:
+            self._leave_out(folder, sessions - named.keys())
+            return named
+        order = _in_time(folder, sessions)
+        if len(order) > 2:
+            raise CohortError(
+                f"{folder.name} has {len(order)} sessions ({few(order)}): say which "
+                "two are meant with --pre and --post."
+            )
+        if order != [""]:
+            told = " and ".join(f"ses-{session}" for session in order)
+            self.notes.append(f"{folder.name}: {told} taken as pre, post by order.")
+        return dict(zip(order, ("pre", "post"), strict=False))
+
+    def _leave_out(self, folder: Path, sessions: set[str]) -> None:
+        if sessions:
+            names = few(f"ses-{session}" for session in sorted(sessions))
+            self.notes.append(f"{folder.name}: {names} left out, neither pre nor post.")
+
+    def _masks(self, subject: str) -> list[_File]:
+        folder = self.source / "derivatives"
+        # By level, so that a large data set is not walked once for every subject.
+        paths = sorted(
+            path
+            for pipeline in ("", "*/")
+            for session in ("", "ses-*/")
+            for path in folder.glob(f"{pipeline}{subject}/{session}anat/*")
+        )
+        files = [_File.of(path) for path in paths if is_volume(path)]
+        return [
+            file
+            for file in files
+            if file.suffix in MASKS
+            and (file.suffix == "dseg" or "label" in file.entities)
+            and file.entities.get("label", "").lower() not in ANATOMY
+        ]
+
+    def _mask_roles(
+        self, mask: _File, time: str, here: Mapping[str, Sequence[_File]]
+    ) -> list[str]:
+        """Return the volumes that a mask belongs to: as told in it, else the only."""
+        roles = [role for role in here if role.endswith(time)]
+        said = _sequence_said(mask)
+        if said is None and len(roles) > 1:
+            said = self.options.mask_of or None
+            if said is None:
+                raise CohortError(
+                    f"{mask.path.name} does not say whether it was drawn on T1 or T2: "
+                    "say so with --mask-of t1, t2 or both."
+                )
+        if said in (None, "both"):
+            return roles
+        return [role for role in roles if role.startswith(str(said))]
+
+    def contrast(self, row: Row) -> dict[str, str]:
+        """Return the cell that says whether every t1 of a case is enhanced."""
+        t1 = [_File.of(Path(p)) for c, p in row.items() if c.startswith("t1_")]
+        if not t1:
+            return {}
+        return {"contrast": "yes" if all(_enhanced(file) for file in t1) else "no"}
+
+    def tell_contrast(self, rows: Mapping[str, Row]) -> None:
+        """Note the T1 volumes that do not say that contrast agent was given."""
+        paths = [
+            Path(path)
+            for row in rows.values()
+            for column, path in row.items()
+            if column.startswith("t1_")
+        ]
+        plain = [path.name for path in paths if not _enhanced(_File.of(path))]
+        if plain:
+            self.notes.append(
+                f"{len(plain)} T1 volumes do not say that contrast agent was given "
+                f"(no ce- in the name): {few(plain)}."
+            )
+
+
+def _enhanced(file: _File) -> bool:
+    return "ce" in file.entities or bool(_sidecar(file).get("ContrastBolusIngredient"))
+
+
+def _sidecar(file: _File) -> dict[str, Any]:
+    path = file.path.with_name(stem(file.path.name) + ".json")
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # it may be absent: nothing in it is needed
+    return said if isinstance(said, dict) else {}
+
+
+def _sequence_said(mask: _File) -> str | None:
+    """Return the sequence that a mask's name, or its sidecar, ties it to."""
+    said = _sidecar(mask)
+    sources = [
+        said.get(key, ()) for key in ("Sources", "RawSources", "SpatialReference")
+    ]
+    text = " ".join([mask.path.name, json.dumps(sources)])
+    named = {key for word, key in SEQUENCES.items() if word in text}
+    if not named and "ce" in mask.entities:
+        named = {"t1"}
+    return named.pop() if len(named) == 1 else None
+
+
+def _in_time(folder: Path, sessions: set[str]) -> list[str]:
+    """Return sessions by the time of acquisition, else by label, numbers by value."""
+    when: dict[str, str] = {}
+    table = folder / f"{folder.name}_sessions.tsv"
+    if table.exists():
+        text = table.read_text(encoding="utf-8-sig")
+        for row in csv.DictReader(io.StringIO(text), delimiter="\t"):
+            label = (row.get("session_id") or "").removeprefix("ses-")
+            when[label] = row.get("acq_time") or ""
+    if all(when.get(session) not in (None, "", "n/a") for session in sessions):
+        return sorted(sessions, key=lambda session: when[session])
+    return sorted(
+        sessions, key=lambda s: [p.zfill(9) for p in re.findall(r"\d+|\D+", s)]
+    )
+
+
+def _participants(source: Path) -> dict[str, dict[str, str]]:
+    table = source / "participants.tsv"
+    return read_clinical(table, ("participant_id",)) if table.exists() else {}
+
+
+def _name(source: Path) -> str:
+    about = source / "dataset_description.json"
+    try:
+        said = json.loads(about.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return source.resolve().name
+    return str(said.get("Name") or source.resolve().name)

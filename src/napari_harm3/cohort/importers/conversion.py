@@ -1,0 +1,198 @@
+"""Chosen DICOM series as NIfTI files that name nobody, and the rows of their cases.
+
+Beside each volume a small JSON file says which series it came from and how that was
+acquired, so that a second run keeps what is finished.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_harm3.artifacts import write_json
+from napari_harm3.cohort.case import ROLES
+from napari_harm3.cohort.importers.dicom import ANNOTATIONS, RECORDED, Found
+from napari_harm3.cohort.importers.listing import Row
+from napari_harm3.errors import VolumeError
+from napari_harm3.mri.annotation import read_annotation
+from napari_harm3.mri.dicom import list_series, read_files
+from napari_harm3.mri.dicom_headers import (
+    SEGMENTATIONS,
+    STRUCTURES,
+    dicom_errors,
+    dicom_files,
+    read_dataset,
+)
+from napari_harm3.mri.series import SeriesInfo, find, patient_key_of, study_date_of
+from napari_harm3.mri.volume import Volume, write_volume
+
+ACQUISITION = (*RECORDED, "contrast", "echo_ms", "repetition_ms", "inversion_ms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """What became of a case."""
+
+    row: Row
+    failed: list[dict[str, str]] = field(default_factory=list)
+    """``case_id``, ``column`` and ``message`` of what could not be converted."""
+
+
+def list_all(source: Path) -> list[SeriesInfo]:
+    """Return the image series of a folder, and the annotations drawn on them.
+
+    Raises
+    ------
+    VolumeError
+        If a DICOM file is damaged.
+    """
+    images = list_series(source)
+    seen = {file for info in images for file in info.files}
+    others = [file for file in dicom_files(source) if file not in seen]
+    annotations = (_annotation(file) for file in others)
+    return images + [info for info in annotations if info is not None]
+
+
+def _annotation(file: Path) -> SeriesInfo | None:
+    header = read_dataset(file)
+    with dicom_errors(file.name):
+        kind = str(header.get("SOPClassUID", ""))
+        if kind != STRUCTURES and kind not in SEGMENTATIONS:
+            return None
+        frame = _frame_of_reference(header)
+        return SeriesInfo(
+            uid=str(header.get("SOPInstanceUID", "")),
+            number=None,
+            files=(file,),
+            modality="RTSTRUCT" if kind == STRUCTURES else "SEG",
+            description="",
+            study_date=study_date_of(header),
+            patient_key=patient_key_of(header),
+            sequence=None,
+            sequence_reason="an annotation",
+            contrast=None,
+            echo_ms=None,
+            repetition_ms=None,
+            inversion_ms=None,
+            plane="oblique",
+            fat_saturation=None,
+            field_tesla=None,
+            frame_of_reference=frame,
+            slices=0,
+            spacing_mm=None,
+        )
+
+
+def _frame_of_reference(header: Any) -> str | None:
+    """Return where contours lie: said of each structure, or of the whole object."""
+    for structure in header.get("StructureSetROISequence") or ():
+        if structure.get("ReferencedFrameOfReferenceUID"):
+            return str(structure.ReferencedFrameOfReferenceUID)
+    return str(find(header, "FrameOfReferenceUID") or "") or None
+
+
+def convert_case(members: Sequence[Found], out: Path, *, keep_dates: bool) -> Converted:
+    """Write the volumes and masks of one case; what fails is told, the rest is done."""
+    case_id = members[0].case_id
+    done = Converted(row={"case_id": case_id})
+    images = {r: one for one in members for r in one.roles if r in ROLES}
+    for role in sorted(images, key=ROLES.index):
+        source = _Source(images[role], f"{case_id} {role}")
+        masks = [one for one in members if f"mask_{role}" in one.roles]
+        for column, one in (
+            (role, images[role]),
+            *((f"mask_{role}", m) for m in masks),
+        ):
+            try:
+                done.row[column] = _write(out / case_id, column, one, source)
+            except (VolumeError, OSError) as error:
+                done.failed.append(
+                    {"case_id": case_id, "column": column, "message": str(error)}
+                )
+                break  # a mask without its volume is no use
+    there = {role: images[role] for role in images if role in done.row}
+    done.row.update(_about(there, keep_dates=keep_dates))
+    return done
+
+
+@dataclass
+class _Source:
+    """A series, read on first need."""
+
+    found: Found
+    name: str
+    _volume: Volume | None = None
+
+    def volume(self) -> Volume:
+        if self._volume is None:
+            self._volume = read_files(self.found.info.files, self.name)
+        return self._volume
+
+
+def _write(folder: Path, column: str, one: Found, source: _Source) -> Path:
+    """Write a volume, or a mask on its volume's grid; a finished one is kept."""
+    path, record = folder / f"{column}.nii.gz", folder / f"{column}.json"
+    about = {"fingerprint": one.fingerprint, "volume": source.found.fingerprint}
+    if path.exists() and _record(record).items() >= about.items():
+        return path
+    # The record goes first and comes last: it never speaks of another file's voxels.
+    record.unlink(missing_ok=True)
+    volume = source.volume()
+    if one.info.modality in ANNOTATIONS:
+        array = read_annotation(one.info.files[0], volume)
+    else:
+        array = _smallest(volume.array)
+        about |= {name: getattr(one.info, name) for name in ACQUISITION}
+    write_volume(path, array, volume.affine)
+    write_json(record, about)
+    return path
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+    """Return whole numbers as such: scanners make no others, and they pack well."""
+    limits = np.iinfo(np.int16)
+    whole = bool((array == np.rint(array)).all())
+    if whole and limits.min <= array.min() and array.max() <= limits.max:
+        return array.astype(np.int16)
+    return array
+
+
+def _about(images: dict[str, Found], *, keep_dates: bool) -> dict[str, str]:
+    """Return the cells that say how and when the volumes were acquired."""
+    cells = {}
+    agents = {one.info.contrast for r, one in images.items() if r.startswith("t1_")}
+    if agents and None not in agents:
+        cells["contrast"] = "no" if False in agents else "yes"
+    for name in RECORDED:
+        for role, one in images.items():
+            value = getattr(one.info, name)
+            text = "yes" if value is True else "no" if value is False else value
+            cells[f"{name}_{role}"] = "" if text is None else str(text)
+    return cells | _when(images, keep_dates=keep_dates)
+
+
+def _when(images: dict[str, Found], *, keep_dates: bool) -> dict[str, str]:
+    days: dict[str, Found] = {}
+    for role, one in images.items():
+        days.setdefault(role.partition("_")[2], one)
+    if keep_dates:
+        return {
+            f"date_{time}": str(one.info.study_date)
+            for time, one in days.items()
+            if one.info.study_date is not None
+        }
+    pre, post = days.get("pre"), days.get("post")
+    if pre is None or post is None or pre.days is None or post.days is None:
+        return {}
+    return {"days_to_post": str(post.days - pre.days)}

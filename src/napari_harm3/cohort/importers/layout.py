@@ -1,0 +1,143 @@
+"""The files of an import on disk: referred to or copied, and the table written."""
+
+import filecmp
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from napari_harm3.artifacts import atomic_path
+from napari_harm3.cohort.importers.listing import SUFFIXES, Listing, Row
+from napari_harm3.cohort.table import FILE_COLUMNS, external_files, write_cohort
+from napari_harm3.errors import CohortError
+
+TABLE, ABOUT = "cohort.csv", "cohort.json"
+DETACHED = (".nhdr", ".mhd")
+"""Headers whose voxels lie in another file."""
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise if a file that a person may have edited would be replaced.
+
+    Raises
+    ------
+    CohortError
+        Naming the file.
+    """
+    if path.exists() and not overwrite:
+        raise CohortError(
+            f"{path.name} is there already in {path.parent.resolve().name}: give "
+            "another folder, or add --overwrite."
+        )
+
+
+def refuse_table(out: Path, *, overwrite: bool) -> None:
+    """Raise if a folder has a cohort table, or what is said of one, already.
+
+    Raises
+    ------
+    CohortError
+        Naming the file.
+    """
+    for name in (TABLE, ABOUT):
+        refuse_existing(out / name, overwrite=overwrite)
+
+
+def copy_files(listing: Listing, out: Path) -> Iterator[tuple[str, Listing]]:
+    """Copy every file to ``OUT/<case_id>/<column>``; those already there are kept.
+
+    Yields each case id, and the listing with the copies in it as far as it is; each
+    copy is whole or absent.
+
+    Raises
+    ------
+    CohortError
+        If a file keeps its voxels in another one, or cannot be copied.
+    """
+    rows: list[Row] = []
+    for row in listing.rows:
+        case_id, copied = str(row["case_id"]), dict(row)
+        for column, cell in row.items():
+            if isinstance(cell, Path):
+                copied[column] = _copy(cell, out / case_id / column)
+        rows.append(copied)
+        yield case_id, Listing(rows=rows, name=listing.name, notes=listing.notes)
+
+
+def _copy(source: Path, target: Path) -> Path:
+    if source.is_dir():
+        for file in sorted(p for p in source.rglob("*") if p.is_file()):
+            _copy_file(file, target / file.relative_to(source))
+        return target
+    suffix = next((s for s in SUFFIXES if source.name.lower().endswith(s)), "")
+    if suffix in DETACHED:
+        raise CohortError(
+            f"{source.name} keeps its voxels in another file and cannot be copied "
+            "alone: leave out --copy, or save it as .mha or .nrrd."
+        )
+    target = target.with_name(target.name + suffix)
+    _copy_file(source, target)
+    return target
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    # Size and time tell a finished copy; where only the time differs, the bytes do.
+    try:
+        if target.exists() and filecmp.cmp(source, target, shallow=True):
+            return
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+            shutil.copystat(source, temporary)
+    except OSError as error:
+        raise CohortError(
+            f"{source.name} cannot be copied ({error.strerror})."
+        ) from error
+
+
+def write_table(out: Path, listing: Listing, *, deidentified: bool = False) -> Path:
+    """Write ``OUT/cohort.csv`` and ``cohort.json``; paths become relative to OUT.
+
+    Raises
+    ------
+    CohortError
+        If a file lies on another drive, where no relative path leads.
+    """
+    columns = _columns(listing)
+    rows = [
+        {column: _cell(row.get(column, ""), out) for column in columns}
+        for row in listing.rows
+    ]
+    table = out / TABLE
+    write_cohort(table, rows, name=listing.name, deidentified=deidentified)
+    return table
+
+
+def external_note(table: Path) -> str | None:
+    """Return a note if the table names files outside its own folder."""
+    outside = external_files(table)
+    if not outside:
+        return None
+    return (
+        f"{len(outside)} files lie outside the table's folder: add --allow-external "
+        "to every command that reads it, or import again with --copy --overwrite."
+    )
+
+
+def _columns(listing: Listing) -> list[str]:
+    """Return the columns in the order of the cohort table; others follow."""
+    used = list(dict.fromkeys(column for row in listing.rows for column in row))
+    first = [c for c in ("case_id", *FILE_COLUMNS, "pcr") if c in used or c == "pcr"]
+    return first + [column for column in used if column not in first]
+
+
+def _cell(cell: str | Path, out: Path) -> str:
+    if isinstance(cell, str):
+        return cell
+    try:
+        # The file's own name is kept where it is a link, as data sets have them.
+        here = cell.parent.resolve() / cell.name
+        return Path(os.path.relpath(here, out.resolve())).as_posix()
+    except ValueError as error:
+        raise CohortError(
+            f"{cell.name} lies on another drive than the table: add --copy."
+        ) from error
