@@ -8,7 +8,7 @@ import pytest
 
 from itk_files import metaimage, nrrd
 from mri_grids import ORIENTATIONS, oriented
-from napari_harm3.data.inspection import files_in, inspect_file
+from napari_harm3.data.inspection import files_at, inspect_file
 from napari_harm3.mri.affine import orientation_code
 from nifti_files import AFFINE, nifti
 
@@ -77,7 +77,7 @@ def test_what_is_wrong_with_a_volume_is_told(tmp_path, array):
 
 
 def test_a_dicom_folder_is_one_volume_and_its_contours_an_annotation(real_data):
-    series, contours = files_in(real_data / "dicom")[::-1]
+    series, contours = files_at(real_data / "dicom")[::-1]
 
     volume, annotation = inspect_file(series), inspect_file(contours)
 
@@ -94,7 +94,7 @@ def test_the_files_of_a_folder_are_its_volumes_and_slides(real_data, tmp_path, a
     (tmp_path / "notes.txt").write_text("nothing")
     (tmp_path / "s.svs").symlink_to(real_data / "wsi" / "CMU-1-Small-Region.svs")
 
-    assert files_in(tmp_path) == [tmp_path / "s.svs", tmp_path / "sub" / "v.nii"]
+    assert files_at(tmp_path) == [tmp_path / "s.svs", tmp_path / "sub" / "v.nii"]
 
 
 def test_a_dicom_slide_is_a_slide(real_data):

@@ -46,8 +46,8 @@ def inspect_file(path: Path, *, source_mpp: float | None = None) -> FileReport:
         return _features(path)
     try:
         kind = kind_of(path)
-    except VolumeError as error:  # no such file
-        return FileReport(kind="unknown", faults=[str(error)], notes=[])
+    except (VolumeError, OSError):  # it cannot be read, and its reader tells why
+        kind = None
     if kind is not None or name.endswith(VOLUME_SUFFIXES):
         return _volume(path, kind)
     slide = inspect_slide(path, source_mpp=source_mpp)
