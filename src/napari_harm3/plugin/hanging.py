@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
@@ -47,6 +47,29 @@ class Hanging:
         focus = next((v.focus for v in volumes if v.focus is not None), None)
         if focus is not None:
             viewer.dims.set_point(0, focus[0])
+
+    def move(self, volumes: Sequence[DrawnVolume]) -> None:
+        """Draw the case that hangs elsewhere, in the layers that are there.
+
+        Heat maps are not moved by this: `show_heat` lays them anew.
+        """
+        point = self._viewer.dims.point
+        for volume in volumes:
+            grid, role = volume.grid, volume.role
+            image, annotation = self._images[role], self._annotations[role]
+            if grid is None or volume.image is None or volume.image is image.data:
+                continue  # every change is drawn: what stays is left alone
+            _put(image, volume.image, grid)
+            image.metadata = volume.origin("image")
+            if volume.annotation is not None:
+                _put(annotation, volume.annotation, grid)
+                annotation.metadata = volume.origin("labels")
+            else:  # what was drawn by hand stays on the volume as scanned
+                some = bool(np.any(annotation.data))
+                annotation.visible = some and not volume.aligned
+            # Edits belong on the grid of the file, which an aligned view is not.
+            annotation.editable = not volume.aligned
+        self._viewer.dims.point = point
 
     def show_heat(
         self, maps: Mapping[str, tuple[DisplayGrid, Float[np.ndarray, "Z Y X"]]]
@@ -129,3 +152,13 @@ class Hanging:
         self._images.clear()
         self._heats.clear()
         self._annotations.clear()
+
+
+def _put(
+    layer: Image | Labels, array: Shaped[np.ndarray, "Z Y X"], grid: DisplayGrid
+) -> None:
+    """Give a layer another array and place; each thing set is drawn at once."""
+    layer.data = array
+    if not np.array_equal(layer.scale, grid.scale):  # a rigid move keeps it mostly
+        layer.scale = grid.scale
+    layer.translate = grid.translate

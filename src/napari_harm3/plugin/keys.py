@@ -18,6 +18,7 @@ def bind_keys(viewer: Viewer, cases: CasesWidget, explain: ExplainWidget) -> Non
         "Shift-Down": ("next case", lambda: cases.step(1)),
         "Shift-Up": ("previous case", lambda: cases.step(-1)),
         "Shift-H": ("heat maps on or off", hanging.toggle_heat),
+        "Shift-B": ("as scanned or aligned", cases.align_button.swap),
         "Shift-R": ("annotations on or off", hanging.toggle_annotations),
         "Shift-E": ("compute the explanation", explain.compute),
         "Shift-Escape": ("cancel", explain.cancel),

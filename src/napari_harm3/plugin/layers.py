@@ -8,16 +8,22 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 from napari.utils.colormaps import Colormap
+from numpy.typing import ArrayLike
 
 from napari_harm3.cohort.case import ROLES, TITLES, Case
 from napari_harm3.errors import Harm3Error
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.display import DisplayGrid, display_grid
 from napari_harm3.mri.reading import read_volume
+from napari_harm3.mri.resampling import placed
+from napari_harm3.mri.volume import Geometry
 
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
 NOTHING = np.zeros((1, 1, 1), np.float32)
+
+Transforms = Mapping[str, ArrayLike]
+"""Role to 4x4, from RAS mm of the common space to RAS mm of the role's file."""
 
 HEAT = Colormap(
     [
@@ -50,6 +56,8 @@ class DrawnVolume:
     """The volume's file or folder."""
 
     annotation_path: Path | None = None
+    aligned: bool = False
+    """Whether it is drawn in the case's common space, not where it was scanned."""
 
     @property
     def title(self) -> str:
@@ -57,8 +65,11 @@ class DrawnVolume:
         return TITLES[self.role]
 
     def origin(self, kind: Literal["image", "labels"]) -> dict[str, Any]:
-        """Return the metadata of its image, or of its annotation."""
-        if self.grid is None or self.path is None:
+        """Return the metadata of its image, or of its annotation.
+
+        An aligned layer has none: what is saved of it lies where it is drawn.
+        """
+        if self.grid is None or self.path is None or self.aligned:
             return {}
         own = self.path if kind == "image" else self.annotation_path
         return origin(self.grid, self.path, kind=kind, own=own)
@@ -104,21 +115,28 @@ def origin(
     }
 
 
-def draw_case(case: Case) -> list[DrawnVolume]:
+def draw_case(case: Case, transforms: Transforms | None = None) -> list[DrawnVolume]:
     """Return the four volumes of a case, in the order of the roles.
 
     A file that cannot be trusted is not drawn, and its message says why.
+
+    Parameters
+    ----------
+    case
+        Whose volumes and annotations are read.
+    transforms
+        Of the roles that are drawn in the common space.
     """
-    return [_draw(case, role) for role in ROLES]
+    return [_draw(case, role, transforms or {}) for role in ROLES]
 
 
-def _draw(case: Case, role: str) -> DrawnVolume:
+def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
     path = case.volumes.get(role)
     if path is None:
         return DrawnVolume(role=role, message="missing")
     try:
         volume = read_volume(path)
-        grid = display_grid(volume)
+        grid = _grid(volume, role, transforms)
         low, high = np.percentile(volume.array[::2, ::2, ::2], (1, 99.5))
         annotation, message = None, ""
         if role in case.masks:
@@ -136,18 +154,27 @@ def _draw(case: Case, role: str) -> DrawnVolume:
             message=message,
             path=path,
             annotation_path=case.masks.get(role),
+            aligned=role in transforms,
         )
     except (Harm3Error, OSError) as error:
         return DrawnVolume(role=role, message=str(error))
 
 
 def draw_maps(
-    maps: Mapping[str, Path],
+    maps: Mapping[str, Path], transforms: Transforms | None = None
 ) -> dict[str, tuple[DisplayGrid, Float[np.ndarray, "Z Y X"]]]:
     """Return heat maps on the display grids of the volumes that they explain."""
     drawn = {}
     for role, path in maps.items():
         volume = read_volume(path)
-        grid = display_grid(volume)
+        grid = _grid(volume, role, transforms or {})
         drawn[role] = grid, grid.show(volume.array)
     return drawn
+
+
+def _grid(volume: Geometry, role: str, transforms: Transforms) -> DisplayGrid:
+    """Return where a volume is drawn: in its own space, or in the common one."""
+    if role not in transforms:
+        return display_grid(volume)
+    to_own = np.asarray(transforms[role], dtype=float)
+    return display_grid(placed(volume, to_own))

@@ -11,6 +11,7 @@ from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Cohort, read_cohort
 from napari_harm3.plugin.client import Client
 from napari_harm3.plugin.hanging import Hanging
+from napari_harm3.plugin.layers import Transforms
 from napari_harm3.plugin.slide_view import SlideView
 
 WORK = ".harm3"
@@ -28,6 +29,9 @@ class Session(QObject):
     explained = Signal(object)
     """What an explanation folder says of the case, and ``folder``."""
 
+    moved = Signal()
+    """The case is drawn as `transforms` say now."""
+
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.viewer = viewer
@@ -38,6 +42,9 @@ class Session(QObject):
         self.case: Case | None = None
         self.model: Path | None = None
         self.explanation: dict[str, Any] | None = None
+        self.transforms: Transforms = {}
+        """Of the roles that are drawn in the common space; empty as scanned."""
+
         self.hanging = Hanging(viewer)
         self._work: Path | None = None
         self._client: Client | None = None
@@ -90,6 +97,7 @@ class Session(QObject):
         cohort = read_cohort(path, allow_external=allow_external)
         self.close()
         self.cohort, self.case, self.explanation = cohort, None, None
+        self.transforms = {}
         self.allow_external = allow_external
         self._work = None if work is None else work.resolve()
         self.cohort_changed.emit(cohort)
@@ -98,7 +106,7 @@ class Session(QObject):
         """Make a case of the cohort the one that every panel shows."""
         if self.cohort is not None:
             self.case = self.cohort.case(case_id)
-            self.explanation = None
+            self.explanation, self.transforms = None, {}
             self.case_changed.emit(self.case)
 
     def slide_view(self) -> SlideView:
@@ -113,6 +121,11 @@ class Session(QObject):
 
     def _forget_slide(self) -> None:
         self._slide = None
+
+    def move(self, transforms: Transforms) -> None:
+        """Tell every panel where the volumes of the case are drawn now."""
+        self.transforms = transforms
+        self.moved.emit()
 
     def show_explanation(self, explanation: dict[str, Any]) -> None:
         """Tell every panel of an explanation of the case."""

@@ -47,6 +47,7 @@ class ExplainWidget(QWidget):
         self.viewer = napari_viewer
         self.session = Session.of(napari_viewer)
         self._request: int | None = None
+        self._maps: dict[bool, Any] = {}
         self.model_path = PathField(
             "Run or model folder", folder=True, chosen=self._chosen
         )
@@ -83,6 +84,7 @@ class ExplainWidget(QWidget):
         layout.addWidget(self.agreement, 1)
         self.session.case_changed.connect(self._case_changed)
         self.session.explained.connect(self._show)
+        self.session.moved.connect(self._follow)
         self._enable()
 
     def compute(self) -> None:
@@ -142,6 +144,7 @@ class ExplainWidget(QWidget):
 
     def _case_changed(self, case: Case) -> None:
         self.cancel()
+        self._maps.clear()
         self.probability.setValue(0)
         self.probability.setFormat("not computed")
         self.agreement.fill([])
@@ -193,15 +196,33 @@ class ExplainWidget(QWidget):
             f"Trained on {trained_on}. One cell of the map is {cell} mm.{quiet}"
         )
         self.agreement.fill(_rows(explanation["agreement"]), TIPS)
-        worker = create_worker(
-            draw_maps, {role: Path(p) for role, p in explanation["maps"].items()}
-        )
-        worker.returned.connect(lambda maps: self._lay(explanation, maps))
+        self._maps.clear()
+        self._draw(explanation)
+
+    def _draw(self, explanation: dict[str, Any]) -> None:
+        transforms = self.session.transforms
+        files = {role: Path(p) for role, p in explanation["maps"].items()}
+        worker = create_worker(draw_maps, files, transforms)
+        worker.returned.connect(lambda maps: self._lay(explanation, transforms, maps))
         worker.errored.connect(lambda error: show_error(str(error)))
         worker.start()
 
-    def _lay(self, explanation: dict[str, Any], maps: Any) -> None:
+    def _follow(self) -> None:
+        """Lay the heat maps where the volumes are drawn now; hide them until then."""
+        explanation = self.session.explanation
+        if explanation is None:
+            return
+        maps = self._maps.get(bool(self.session.transforms))
+        self.session.hanging.show_heat(maps or {})
+        self._restyle()
+        if maps is None:
+            self._draw(explanation)
+
+    def _lay(self, explanation: dict[str, Any], transforms: Any, maps: Any) -> None:
         if explanation is not self.session.explanation:
+            return
+        self._maps[bool(transforms)] = maps
+        if bool(transforms) != bool(self.session.transforms):  # moved meanwhile
             return
         self.session.hanging.show_heat(maps)
         self._restyle()
