@@ -67,7 +67,7 @@ class DisplayGrid:
                 to_native[:3, 3],
                 output_shape=self.shape,
                 order=order,
-                mode="constant",
+                mode="grid-constant",  # "constant" drops the outer half of edge voxels
                 cval=float(array.min()) if order else 0,
             )
         )

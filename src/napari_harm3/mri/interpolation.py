@@ -1,22 +1,33 @@
 """Trilinear interpolation of one grid on another, as fast as numpy goes.
 
 It gives what `scipy.ndimage.affine_transform` gives with `order=1`, in half the time or
-less: that one computes in double precision, voxel by voxel.
+less: that one computes in double precision, voxel by voxel. Here it goes plane by
+plane, so that what is at work stays in the processor's cache.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Float32, Int, Int32
 
 STRAIGHT = 1e-6
 """A smaller entry of a matrix between two grids moves no voxel visibly."""
+
+DECIMALS = 9
+"""What an index has beyond these is the rounding of the matrix."""
 
 Matrix = Float[np.ndarray, "4 4"]
 Shape = tuple[int, int, int]
 
 
 def interpolated(
-    array: Float[np.ndarray, "X Y Z"], matrix: Matrix, shape: Shape, *, outside: float
-) -> Float[np.ndarray, "..."]:
+    array: Float[np.ndarray, "X Y Z"],
+    matrix: Matrix,
+    shape: Shape,
+    *,
+    outside: float,
+    most: np.float32,
+) -> Float32[np.ndarray, "..."]:
     """Return an array at the places of another grid.
 
     Parameters
@@ -29,14 +40,20 @@ def interpolated(
         Of the other grid.
     outside
         What stands beyond the centres of the array's outer voxels.
+    most
+        Greater values of the array count as this one: to lower them here saves a copy
+        of it.
     """
     # The axis with the smallest step in memory goes last; NIfTI's is the first.
     order = np.argsort(array.strides, kind="stable")[::-1]
     array, matrix = array.transpose(order), matrix[[*order, 3]]
+    result = np.full(shape, outside, dtype=np.float32)
     axes = _straight_axes(matrix)
-    if axes is not None:
-        return _along_axes(array, matrix, axes, shape, outside)
-    return _obliquely(array, matrix, shape, outside)
+    if axes is None:
+        _fill_obliquely(result, array, matrix, most)
+    else:
+        _fill_along_axes(result.transpose(axes), array, matrix[:, [*axes, 3]], most)
+    return result
 
 
 def _straight_axes(matrix: Matrix) -> Shape | None:
@@ -48,87 +65,153 @@ def _straight_axes(matrix: Matrix) -> Shape | None:
     return x, y, z
 
 
-def _along_axes(
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """Where places along an axis lie between its voxels."""
+
+    inside: slice
+    """Of all places those that have a voxel on both sides; the rest is about them."""
+
+    below: Int[np.ndarray, "N"]
+    above: Int[np.ndarray, "N"]
+    weight: Float32[np.ndarray, "N"]
+
+    def of(
+        self, plane: Float[np.ndarray, "R C"], axis: int
+    ) -> Float[np.ndarray, "r c"]:
+        """Return a plane at these places of one of its axes."""
+        lower = plane.take(self.below, axis=axis)
+        if not self.weight.any():  # two grids of the same spacing
+            return lower
+        weight = self.weight if axis else self.weight[:, None]
+        return _between(lower, plane.take(self.above, axis=axis), weight)
+
+
+def _line(step: float, start: float, count: int, size: int) -> _Line:
+    index = step * np.arange(count) + start
+    inside = np.flatnonzero((index >= -STRAIGHT) & (index <= size - 1 + STRAIGHT))
+    index = np.clip(np.round(index[inside], DECIMALS), 0, size - 1)
+    below = index.astype(int)
+    return _Line(
+        inside=slice(inside[0], inside[-1] + 1) if inside.size else slice(0),
+        below=below,
+        above=np.minimum(below + 1, size - 1),
+        weight=(index - below).astype(np.float32),
+    )
+
+
+def _fill_along_axes(
+    result: Float32[np.ndarray, "P R C"],
     array: Float[np.ndarray, "X Y Z"],
     matrix: Matrix,
-    axes: Shape,
-    shape: Shape,
-    outside: float,
-) -> Float[np.ndarray, "..."]:
+    most: np.float32,
+) -> None:
     """Interpolate along one axis after the other: the same sum, far fewer products."""
-    seen = np.ones(shape, dtype=bool)
-    # The axis that shrinks most goes first, and leaves less to the others.
-    order = sorted(range(3), key=lambda a: shape[axes[a]] / array.shape[a])
-    for axis in order:
-        size, count = array.shape[axis], shape[axes[axis]]
-        index = matrix[axis, axes[axis]] * np.arange(count) + matrix[axis, 3]
-        inside = (index >= -STRAIGHT) & (index <= size - 1 + STRAIGHT)
-        below = np.clip(np.floor(index), 0, max(size - 2, 0)).astype(int)
-        weight = np.clip(index - below, 0, 1).astype(np.float32)
-        lower = np.take(array, below, axis=axis)
-        upper = np.take(array, np.minimum(below + 1, size - 1), axis=axis)
-        array = _between(lower, upper, weight.reshape(_spread(axis, count)))
-        seen &= inside.reshape(_spread(axes[axis], count))
-    moved = array.transpose(np.argsort(axes))
-    return np.where(seen, moved, np.float32(outside))
+    depth, height, width = (
+        _line(matrix[axis, axis], matrix[axis, 3], count, array.shape[axis])
+        for axis, count in enumerate(result.shape)
+    )
+    seen = result[depth.inside, height.inside, width.inside]
+    places = zip(seen, depth.below, depth.above, depth.weight, strict=True)
+    for plane, below, above, weight in places:
+        source = np.minimum(array[below], most)
+        if weight:
+            source = _between(source, np.minimum(array[above], most), weight)
+        plane[...] = width.of(height.of(source, axis=0), axis=1)
 
 
-def _spread(axis: int, count: int) -> list[int]:
-    """Return the shape of a vector along one of three axes."""
-    return [count if other == axis else 1 for other in range(3)]
+def _fill_obliquely(
+    result: Float32[np.ndarray, "P R C"],
+    array: Float[np.ndarray, "X Y Z"],
+    matrix: Matrix,
+    most: np.float32,
+) -> None:
+    """Gather the eight neighbours of each place.
 
-
-def _obliquely(
-    array: Float[np.ndarray, "X Y Z"], matrix: Matrix, shape: Shape, outside: float
-) -> Float[np.ndarray, "..."]:
-    """Gather the eight neighbours, one plane of the target at a time."""
+    Along a row of places, an index is where the row starts and so many steps. Both are
+    split into whole numbers and fractions: for these, single precision is enough.
+    """
     flat = np.ascontiguousarray(array).reshape(-1)
-    steps = [array.shape[1] * array.shape[2], array.shape[2], 1]
-    y, x = np.arange(shape[1])[:, None], np.arange(shape[2])
-    result = np.empty(shape, dtype=np.float32)
-    for plane in range(shape[0]):
-        corner = np.zeros(shape[1:], dtype=np.int32)
-        inside = np.ones(shape[1:], dtype=bool)
-        weights, hops = [], []
-        for row, size, step in zip(matrix, array.shape, steps, strict=False):
-            # In double precision: a voxel's index may go into the thousands.
-            index = (row[0] * plane + row[3] + row[1] * y) + row[2] * x
-            inside &= _within(index, size)
-            below = np.clip(index, 0, max(size - 2, 0)).astype(np.int32)
-            index -= below
-            weights.append(index.astype(np.float32))
-            corner += below * np.int32(step)
-            hops.append(step if size > 1 else 0)
-        result[plane] = np.where(
-            inside, _gathered(flat, corner, hops, weights), np.float32(outside)
+    sizes = np.array(array.shape)
+    hops = np.where(sizes > 1, [sizes[1] * sizes[2], sizes[2], 1], 0).astype(np.int32)
+    starts = np.tensordot(matrix[:3, :2], np.indices(result.shape[:2]), axes=1)
+    starts += matrix[:3, 3, None, None]
+    columns = np.arange(result.shape[2], dtype=np.int32)
+    first, last = _ends(starts, matrix[:3, 2], sizes, len(columns))
+    ahead, part_ahead = _split(np.outer(matrix[:3, 2], columns), hops)
+    for number in np.flatnonzero((first <= last).any(axis=1)):
+        low, high = first[number, :, None], last[number, :, None]
+        rows = np.flatnonzero(low <= high)
+        seen = (
+            slice(rows[0], rows[-1] + 1),
+            slice(low[rows].min(), high[rows].max() + 1),
         )
-    return result
+        corner, part = _split(starts[:, number, seen[0]], hops)
+        weights = part[:, :, None] + part_ahead[:, None, seen[1]]
+        carry = np.floor(weights)
+        weights -= carry
+        corners = corner[:, None] + ahead[seen[1]]
+        for hop, one in zip(hops, carry, strict=True):
+            corners += hop * one.astype(np.int32)
+        inside = (columns[seen[1]] >= low[seen[0]]) & (
+            columns[seen[1]] <= high[seen[0]]
+        )
+        values = _gathered(flat, corners.astype(np.intp), hops, weights, most)
+        np.copyto(result[number][seen], values, where=inside)
 
 
-def _within(index: Float[np.ndarray, "Y X"], size: int) -> Bool[np.ndarray, "Y X"]:
-    return (index >= -STRAIGHT) & (index <= size - 1 + STRAIGHT)
+def _ends(
+    starts: Float[np.ndarray, "3 P R"],
+    step: Float[np.ndarray, "3"],
+    sizes: Int[np.ndarray, "3"],
+    count: int,
+) -> tuple[Int32[np.ndarray, "P R"], Int32[np.ndarray, "P R"]]:
+    """Return the first and last place of each row that lies inside an array."""
+    limits = np.array([np.full(3, -STRAIGHT), sizes - 1 + STRAIGHT])[..., None, None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a row along an edge
+        ends = (limits - starts) / step[:, None, None]
+    first = np.ceil(ends.min(axis=0).max(axis=0))
+    last = np.floor(ends.max(axis=0).min(axis=0))
+    return (
+        np.clip(first, 0, count).astype(np.int32),
+        np.clip(last, -1, count - 1).astype(np.int32),
+    )
+
+
+def _split(
+    index: Float[np.ndarray, "3 N"], hops: Int32[np.ndarray, "3"]
+) -> tuple[Int32[np.ndarray, "N"], Float32[np.ndarray, "3 N"]]:
+    """Return where in memory whole indices lie, and what is beyond them."""
+    whole = np.floor(index)
+    # A row may start far outside: what overflows there comes back in the sum.
+    place = (hops @ whole).astype(np.int64).astype(np.int32)
+    return place, (index - whole).astype(np.float32)
 
 
 def _gathered(
     flat: Float[np.ndarray, "N"],
-    corner: np.ndarray,
-    hops: list[int],
-    weights: list[Float[np.ndarray, "Y X"]],
-) -> Float[np.ndarray, "Y X"]:
-    """Interpolate between two places along the first axis, and so on for each."""
-    if not hops:
-        return flat.take(corner, mode="clip")  # which checks no bound; all are good
-    lower = _gathered(flat, corner, hops[1:], weights[1:])
-    upper = _gathered(flat, corner + np.int32(hops[0]), hops[1:], weights[1:])
+    corners: Int[np.ndarray, "R C"],
+    hops: Int32[np.ndarray, "3"],
+    weights: Float32[np.ndarray, "3 R C"],
+    most: np.float32,
+) -> Float[np.ndarray, "R C"]:
+    """Interpolate between two places along the first axis, and so on for each.
+
+    A neighbour outside has weight zero, or belongs to a place that is not shown.
+    """
+    if not hops.size:
+        return np.minimum(flat.take(corners, mode="wrap"), most)
+    lower = _gathered(flat, corners, hops[1:], weights[1:], most)
+    upper = _gathered(flat[hops[0] :], corners, hops[1:], weights[1:], most)
     return _between(lower, upper, weights[0])
 
 
 def _between(
     lower: Float[np.ndarray, "..."],
     upper: Float[np.ndarray, "..."],
-    weight: Float[np.ndarray, "..."],
+    weight: Float32[np.ndarray, "..."] | np.float32,
 ) -> Float[np.ndarray, "..."]:
-    upper -= lower
-    upper *= weight
-    upper += lower
-    return upper
+    between = upper - lower
+    between *= weight
+    between += lower
+    return between

@@ -36,7 +36,6 @@ def resample(
     geometry: Geometry,
     target: Geometry,
     *,
-    order: int = 1,
     most: float | None = None,
 ) -> Float[np.ndarray, "..."]:
     """Return an array on another grid; outside its field of view its least value.
@@ -50,12 +49,10 @@ def resample(
         On the grid of ``geometry``.
     geometry, target
         The two grids.
-    order
-        1 for intensities; 0 takes the nearest voxel, and averages nothing.
     most
         Greater values count as this one.
     """
-    factors = _box_factors(geometry, target) if order else np.ones(3, dtype=int)
+    factors = _box_factors(geometry, target)
     boxes = _boxed_geometry(geometry, factors)
     matrix = np.linalg.inv(boxes.affine) @ target.affine
     needed, inside = _needed(matrix, boxes.shape, target.shape)
@@ -66,24 +63,12 @@ def resample(
         slice(box.start * f, box.stop * f)
         for box, f in zip(needed, factors, strict=True)
     )
-    part = array[fine] if most is None else np.minimum(array[fine], np.float32(most))
-    part = _box_average(part, factors)
+    cap = np.float32(np.inf if most is None else most)
+    part = _box_average(array[fine], factors, most=cap)
     matrix = matrix.copy()
     matrix[:3, 3] -= [box.start for box in needed]
-    outside = 0.0 if inside else float(part.min())
-    if order == 1:
-        return interpolated(part, matrix, target.shape, outside=outside)
-    return np.asarray(
-        ndimage.affine_transform(
-            part,
-            matrix[:3, :3],
-            matrix[:3, 3],
-            output_shape=target.shape,
-            order=order,
-            mode="constant",
-            cval=outside,
-        )
-    )
+    outside = 0.0 if inside else float(min(part.min(), cap))
+    return interpolated(part, matrix, target.shape, outside=outside, most=cap)
 
 
 def to_native(
@@ -259,11 +244,25 @@ def _needed(
 
 
 def _box_average(
-    array: Float[np.ndarray, "X Y Z"], factors: Int[np.ndarray, "3"]
+    array: Float[np.ndarray, "X Y Z"],
+    factors: Int[np.ndarray, "3"],
+    *,
+    most: float | np.float32 = np.inf,
 ) -> Float[np.ndarray, "x y z"]:
-    for axis, factor in enumerate(factors):
-        array = _average_along(array, axis, int(factor))
-    return array
+    """Average whole boxes, in which no voxel counts as more than ``most``."""
+    if (factors == 1).all():
+        return array
+    # One layer of boxes at a time, along the largest step in memory: it stays in cache.
+    order = np.argsort(array.strides, kind="stable")[::-1]
+    array, factors = array.transpose(order), factors[order]
+    boxes = np.empty(-(-np.array(array.shape) // factors), dtype=np.float32)
+    for number, layer in enumerate(boxes):
+        part = array[number * factors[0] : (number + 1) * factors[0]]
+        part = np.minimum(part, most)
+        for axis, factor in enumerate(factors):
+            part = _average_along(part, axis, int(factor))
+        layer[...] = part[0]
+    return boxes.transpose(np.argsort(order))
 
 
 def _average_along(
@@ -272,7 +271,7 @@ def _average_along(
     """Average neighbours; the last box repeats the edge."""
     if factor == 1:
         return array
-    ahead = np.moveaxis(array, axis, 0)
+    ahead = array.swapaxes(0, axis)
     # Adding whole slices is faster than a mean over an axis of two or three.
     total = ahead[::factor].astype(np.float32)
     for offset in range(1, factor):
@@ -280,7 +279,7 @@ def _average_along(
         total[: len(part)] += part
         total[len(part) :] += ahead[-1]
     total *= np.float32(1 / factor)
-    return np.moveaxis(total, 0, axis)
+    return total.swapaxes(0, axis)
 
 
 def _indices_along(
