@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import contextlib
+import json
 import os
 
 # Several processes test at once; threads of each would only spin against the others.
@@ -14,12 +15,26 @@ from pathlib import Path
 
 import pytest
 
+from napari_harm3.cli.main import main
 from napari_harm3.jobs.cohort import make_phantom, prepare_cohort
 from napari_harm3.jobs.progress import result_of
 from napari_harm3.phantom.config import PhantomConfig
 from napari_harm3.training.config import RunConfig
 
 REAL = Path(os.environ.get("HARM3_TEST_DATA", "../shared/data"))
+
+
+@pytest.fixture
+def harm3(capsys):
+    """Run a command; return exit code, its JSON and what it said on stderr."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words), "--json"])
+        out, err = capsys.readouterr()
+        return ended.value.code, json.loads(out) if out else None, err
+
+    return run
 
 
 @pytest.fixture(scope="session")

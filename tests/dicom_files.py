@@ -106,8 +106,14 @@ def save_series(folder, slices, name="im{:03d}.dcm"):
     return folder
 
 
-def enhanced(array=None, *, affine=None, echoes=1):
-    """Return an enhanced multi-frame MR image, its frames in reverse order."""
+def enhanced(array=None, *, affine=None, parts=None):
+    """Return an enhanced multi-frame MR image, its frames in reverse order.
+
+    ``parts`` gives one or more frame attributes, each with one value a part of the
+    file: ``{"MREchoSequence.EffectiveEchoTime": (12.0, 90.0)}``. The voxels of a part
+    are 500 higher than those of the one before.
+    """
+    parts = parts or {"MREchoSequence.EffectiveEchoTime": (12.0,)}
     array = voxels() if array is None else array
     affine = lps_affine() if affine is None else affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -130,17 +136,21 @@ def enhanced(array=None, *, affine=None, echoes=1):
     shared.PixelMeasuresSequence = [measures]
     shared.PlaneOrientationSequence = [orientation]
     shared.MRTimingAndRelatedParametersSequence = [timing]
-    for index in [*range(array.shape[2])[::-1]] * echoes:
-        frame, position, echo, content = Dataset(), Dataset(), Dataset(), Dataset()
-        place = affine[:3, 3] + index * affine[:3, 2]
-        position.ImagePositionPatient = [f"{c:.8f}" for c in place]
-        echo.EffectiveEchoTime = 12.0
-        content.DimensionIndexValues = [index + 1]
-        frame.PlanePositionSequence = [position]
-        frame.MREchoSequence = [echo]
-        frame.FrameContentSequence = [content]
-        frames.append(frame)
-        planes.append(array[:, :, index].T)
+    for part, values in enumerate(zip(*parts.values(), strict=True)):
+        for index in range(array.shape[2])[::-1]:
+            frame, position, content = Dataset(), Dataset(), Dataset()
+            place = affine[:3, 3] + index * affine[:3, 2]
+            position.ImagePositionPatient = [f"{c:.8f}" for c in place]
+            content.DimensionIndexValues = [index + 1]
+            frame.PlanePositionSequence = [position]
+            frame.FrameContentSequence = [content]
+            for name, value in zip(parts, values, strict=True):
+                sequence, keyword = name.split(".")
+                if sequence not in frame:
+                    setattr(frame, sequence, [Dataset()])
+                setattr(frame[sequence][0], keyword, value)
+            frames.append(frame)
+            planes.append(array[:, :, index].T + 500 * part)
     dataset.SharedFunctionalGroupsSequence = [shared]
     dataset.PerFrameFunctionalGroupsSequence = frames
     dataset.NumberOfFrames = len(frames)

@@ -14,19 +14,6 @@ from napari_harm3.cohort.case import ROLES
 
 
 @pytest.fixture
-def harm3(capsys):
-    """Run a command; return exit code, its JSON and what it said on stderr."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, words), "--json"])
-        out, err = capsys.readouterr()
-        return ended.value.code, json.loads(out) if out else None, err
-
-    return run
-
-
-@pytest.fixture
 def broken(cohort, tmp_path):
     """Return a copy of the cohort that a test may break."""
     copy = tmp_path / "study"

@@ -1,30 +1,17 @@
 """``harm3 import``: exit codes, JSON, and a table that the other commands accept."""
 
 import csv
-import json
 import os
 import shutil
 
 import numpy as np
 import pytest
 
-from napari_harm3.cli.main import main
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import CohortError
 from napari_harm3.mri.volume import write_volume
 
 TEMPLATE = "{id}/{time}/{seq}.nii.gz"
-
-
-@pytest.fixture
-def harm3(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, words), "--json"])
-        out, err = capsys.readouterr()
-        return ended.value.code, json.loads(out) if out else None, err
-
-    return run
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from dicom_files import (
     PATIENT,
     classic_slices,
+    enhanced,
     save,
     save_series,
     structure_set,
@@ -197,6 +198,32 @@ def test_contours_become_masks_of_the_volumes_in_their_frame(four, tmp_path):
     assert mask.same_as(volume)
     # Columns at 0.8, 1.6, 2.4 mm, rows at 0.6, 1.2, 1.8 mm, three slices.
     assert mask.array.sum() == 3 * 3 * 3
+
+
+def test_two_echoes_in_one_file_are_two_rows_and_two_volumes(tmp_path):
+    echoes = {"MREchoSequence.EffectiveEchoTime": (12.0, 90.0)}
+    path = save(enhanced(voxels(SLICES), parts=echoes), tmp_path / "in" / "mf.dcm")
+    out = tmp_path / "out"
+
+    result_of(import_dicom(path.parent, out))
+
+    rows = proposal(out)
+    assert [(r["echo_ms"], r["slices"]) for r in rows] == [("12", "12"), ("90", "12")]
+
+    def change(rows):
+        rows[0]["role"], rows[1]["role"] = "t1_pre", "t2_pre"
+
+    edit(out, change)
+    result = result_of(import_dicom(path.parent, out, proposal=out / "proposal.csv"))
+
+    (case,) = read_cohort(out / "cohort.csv").cases
+    assert result["failed"] == []
+    for role, lowest in (("t1_pre", 0), ("t2_pre", 500)):
+        volume = read_volume(case.volumes[role])
+        first = np.linalg.inv(volume.affine) @ [11, -23, -40, 1]  # RAS of voxel 0, 0, 0
+        assert volume.shape == SLICES
+        assert volume.array[tuple(np.rint(first[:3]).astype(int))] == lowest
+        assert sorted(volume.array.ravel() - lowest) == [*range(np.prod(SLICES))]
 
 
 def test_an_edited_proposal_decides(four, tmp_path):

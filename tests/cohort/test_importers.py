@@ -5,9 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from napari_harm3.cohort.importers.bids import BidsOptions, list_bids
-from napari_harm3.cohort.importers.folders import FolderOptions, list_folders
-from napari_harm3.cohort.importers.nnunet import NnunetOptions, list_nnunet
+from napari_harm3.cohort.importers.bids import list_bids
+from napari_harm3.cohort.importers.config import (
+    BidsOptions,
+    FolderOptions,
+    NnunetOptions,
+)
+from napari_harm3.cohort.importers.folders import list_folders
+from napari_harm3.cohort.importers.nnunet import list_nnunet
 from napari_harm3.errors import CohortError
 from napari_harm3.mri.volume import write_volume
 
@@ -199,7 +204,7 @@ class TestNnunet:
         with pytest.raises(CohortError, match=f"'{name}'.*--channels"):
             list_nnunet(source)
 
-        row = cells(list_nnunet(source, NnunetOptions(channels=("t1_pre", "-"))), "A")
+        row = cells(list_nnunet(source, NnunetOptions(channels="t1_pre,-")), "A")
         assert row == {"t1_pre": "A_0000.nii.gz", "mask_t1_pre": "A.nii.gz"}
 
     def test_labels_of_two_times_are_refused_until_told(self, make):
@@ -224,9 +229,7 @@ class TestNnunet:
             ("C", "test"),
         ]
 
-    @pytest.mark.parametrize(
-        "channels", [("t1_pre",), ("t1_pre", "t1_pre"), ("t1", "-"), ("-", "-")]
-    )
+    @pytest.mark.parametrize("channels", ["t1_pre", "t1_pre,t1_pre", "t1,-", "-,-"])
     def test_roles_that_make_no_sense_are_refused(self, make, channels):
         source = self.dataset(make, {"0": "a", "1": "b"})
         with pytest.raises(CohortError, match="--channels"):

@@ -1,24 +1,9 @@
 """What the tests of whole jobs share."""
 
-import json
-
 import pytest
 from small_slides import ENCODER, damage, write_slide
 
 from napari_harm3.cli.main import main
-
-
-@pytest.fixture
-def harm3(capsys):
-    """Run a command; return exit code, its JSON and what it said on stderr."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, words), "--json"])
-        out, err = capsys.readouterr()
-        return ended.value.code, json.loads(out), err
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from dicom_files import (
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.dicom import (
     list_series,
-    read_files,
+    read_listed,
     read_series,
     series_geometry,
     series_sha256,
@@ -251,7 +251,7 @@ def test_two_echoes_are_two_series_and_none_is_chosen(tmp_path):
 
     assert sorted(info.echo_ms for info in infos) == [12, 90]
     late = next(info for info in infos if info.echo_ms == 90)
-    assert read_files(late.files, "late").array.min() == 500
+    assert read_listed(late, "late").array.min() == 500
     with pytest.raises(VolumeError, match=r"holds 2 .*TE 12 ms.*TE 90 ms"):
         read_series(tmp_path)
 
@@ -266,7 +266,7 @@ def test_times_of_one_series_are_told_apart(tmp_path, keyword):
     infos = list_series(tmp_path)
 
     assert [info.slices for info in infos] == [6, 6, 6]
-    lowest = sorted(read_files(info.files, "t").array.min() for info in infos)
+    lowest = sorted(read_listed(info, "t").array.min() for info in infos)
     assert lowest == [300, 600, 900]
 
 
@@ -313,8 +313,68 @@ def test_a_stray_slice_of_the_same_series_is_not_overlooked(tmp_path):
         read_series(tmp_path)
 
 
-def test_a_multi_frame_file_of_two_echoes_is_refused(tmp_path):
-    path = save(enhanced(echoes=2), tmp_path / "mf.dcm")
+PARTS = {
+    "echo": {"MREchoSequence.EffectiveEchoTime": (12.0, 90.0)},
+    "time": {"FrameContentSequence.TemporalPositionIndex": (1, 2)},
+    "acquisition": {"FrameContentSequence.FrameAcquisitionNumber": (1, 2)},
+    "stack": {"FrameContentSequence.StackID": ("1", "2")},
+    "image type": {
+        "MRImageFrameTypeSequence.FrameType": (
+            ["ORIGINAL", "PRIMARY", "M", "NONE"],
+            ["ORIGINAL", "PRIMARY", "P", "NONE"],
+        )
+    },
+    "diffusion": {"MRDiffusionSequence.DiffusionBValue": (0.0, 800.0)},
+}
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+def test_parts_of_a_multi_frame_file_are_told_apart(tmp_path, parts):
+    path = save(enhanced(parts=parts), tmp_path / "mf.dcm")
+
+    infos = list_series(path)
+
+    assert [info.slices for info in infos] == [6, 6]
+    assert [info.fault for info in infos] == [None, None]
+    for number, info in enumerate(infos):
+        volume = read_listed(info, "part")
+        expected = voxels() + 500 * number
+        found = at_their_places(volume, expected, lps_affine())
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_planes_of_a_multi_frame_file_are_told_apart(tmp_path):
+    upright = enhanced(affine=lps_affine((90, 0, 0)))
+    both = enhanced(parts={"MREchoSequence.EffectiveEchoTime": (12.0, 12.0)})
+    (shared,) = upright.SharedFunctionalGroupsSequence
+    for index, turned in enumerate(upright.PerFrameFunctionalGroupsSequence, start=6):
+        frame = both.PerFrameFunctionalGroupsSequence[index]
+        frame.PlanePositionSequence = turned.PlanePositionSequence
+        frame.PlaneOrientationSequence = shared.PlaneOrientationSequence
+
+    infos = list_series(save(both, tmp_path / "mf.dcm"))
+
+    assert [(info.plane, info.slices) for info in infos] == [
+        ("axial", 6),
+        ("coronal", 6),
+    ]
+
+
+def test_a_multi_frame_file_of_two_echoes_says_which_and_how_to_get_one(tmp_path):
+    path = save(enhanced(parts=PARTS["echo"]), tmp_path / "mf.dcm")
+
+    for reader in (read_series, series_geometry):
+        with pytest.raises(
+            VolumeError,
+            match=r"2 series or parts .*6 slices from frame 1, TE 12 ms.*6 slices from "
+            r"frame 7, TE 90 ms.*`harm3 import dicom`",
+        ):
+            reader(path)
+
+
+def test_frames_at_one_place_that_nothing_tells_apart_are_refused(tmp_path):
+    same = {"MREchoSequence.EffectiveEchoTime": (12.0, 12.0)}
+    path = save(enhanced(parts=same), tmp_path / "mf.dcm")
 
     with pytest.raises(VolumeError, match=r"same place \(frame \d+ and frame \d+ at"):
         read_series(path)

@@ -1,20 +1,20 @@
 """``harm3 import``: a cohort table of other people's folders."""
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from napari_harm3.cli.options import Output
-from napari_harm3.cli.show import Result, show
-from napari_harm3.jobs.importing import (
-    import_bids,
-    import_dicom,
-    import_folders,
-    import_nnunet,
+from napari_harm3.cli.show import Result, any_case_failed, show
+from napari_harm3.cohort.importers.config import (
+    BidsOptions,
+    FileOptions,
+    FolderOptions,
+    NnunetOptions,
 )
+from napari_harm3.jobs.importing import import_dicom, import_files
 
 
 @dataclass(kw_only=True)
@@ -32,14 +32,6 @@ class ImportOptions(Output):
 
     overwrite: bool = False
     """Replace a table that is there already."""
-
-
-@dataclass(kw_only=True)
-class CopyOptions(ImportOptions):
-    """The same, where the files can be used as they are."""
-
-    copy: bool = False
-    """Copy the volumes into OUT; they are referred to where they are otherwise."""
 
 
 @dataclass(kw_only=True)
@@ -70,98 +62,52 @@ class Dicom(ImportOptions):
             overwrite=self.overwrite,
             name=self.name,
         )
-        return show(job, json=self.json, summary=_summary, failed=_any_failed)
+        return show(job, json=self.json, summary=_summary, failed=any_case_failed)
 
 
 @dataclass(kw_only=True)
-class Bids(CopyOptions):
+class Files(ImportOptions):
+    """The same, where the files can be used as they are."""
+
+    copy: bool = False
+    """Copy the volumes into OUT; they are referred to where they are otherwise."""
+
+    options: tyro.conf.OmitArgPrefixes[FileOptions]
+
+    def run(self) -> int:
+        """Write the cohort table."""
+        job = import_files(
+            self.source,
+            self.out,
+            self.options,
+            copy=self.copy,
+            overwrite=self.overwrite,
+            name=self.name,
+        )
+        return show(job, json=self.json, summary=_summary)
+
+
+@dataclass(kw_only=True)
+class Bids(Files):
     """Import a BIDS data set: sessions as before and after, ce- T1w as t1."""
 
-    pre: str = ""
-    """Label of the session before treatment, where its name does not say."""
-
-    post: str = ""
-    """Label of the session after treatment."""
-
-    prefer: tuple[str, ...] = ()
-    """Words of names that choose among several files, such as run-2 or acq-fs."""
-
-    mask_of: Literal["", "t1", "t2", "both"] = ""
-    """What masks were drawn on, where their names do not say."""
-
-    def run(self) -> int:
-        """Write the cohort table."""
-        job = import_bids(
-            self.source,
-            self.out,
-            pre=self.pre,
-            post=self.post,
-            prefer=self.prefer,
-            mask_of=self.mask_of,
-            copy=self.copy,
-            overwrite=self.overwrite,
-            name=self.name,
-        )
-        return show(job, json=self.json, summary=_summary)
+    options: tyro.conf.OmitArgPrefixes[BidsOptions] = field(default_factory=BidsOptions)
 
 
 @dataclass(kw_only=True)
-class Nnunet(CopyOptions):
+class Nnunet(Files):
     """Import a raw nnU-Net data set: channels become volumes, labels masks."""
 
-    channels: Annotated[str, tyro.conf.arg(metavar="ROLE,ROLE,...")] = ""
-    """Role of each channel in order, such as t1_pre,t1_post,-; - leaves one out."""
-
-    label_of: Literal["", "pre", "post", "both"] = ""
-    """When the labels were drawn, where the channels show both times."""
-
-    clinical: Path | None = None
-    """CSV or TSV table of other columns (pcr, age, ...), by case_id or id."""
-
-    def run(self) -> int:
-        """Write the cohort table."""
-        job = import_nnunet(
-            self.source,
-            self.out,
-            channels=tuple(
-                r.strip() for r in self.channels.split(",") if self.channels
-            ),
-            label_of=self.label_of,
-            clinical=self.clinical,
-            copy=self.copy,
-            overwrite=self.overwrite,
-            name=self.name,
-        )
-        return show(job, json=self.json, summary=_summary)
+    options: tyro.conf.OmitArgPrefixes[NnunetOptions] = field(
+        default_factory=NnunetOptions
+    )
 
 
 @dataclass(kw_only=True)
-class Folders(CopyOptions):
+class Folders(Files):
     """Import a folder whose paths follow templates."""
 
-    template: tuple[str, ...]
-    """Templates such as {id}/{time}/{seq}.nii.gz or mask_t2={id}_{time}_mask.nii.gz, or
-    a ready one: hnts-mrg, hnts-mrg-registered."""
-
-    words: tuple[str, ...] = ()
-    """The folder's own words: WORD=pre, post, t1, t2 or mask."""
-
-    clinical: Path | None = None
-    """CSV or TSV table of other columns (pcr, age, ...), by case_id or id."""
-
-    def run(self) -> int:
-        """Write the cohort table."""
-        job = import_folders(
-            self.source,
-            self.out,
-            template=self.template,
-            words=self.words,
-            clinical=self.clinical,
-            copy=self.copy,
-            overwrite=self.overwrite,
-            name=self.name,
-        )
-        return show(job, json=self.json, summary=_summary)
+    options: tyro.conf.OmitArgPrefixes[FolderOptions]
 
 
 @dataclass(kw_only=True)
@@ -178,15 +124,6 @@ class Import:
     def run(self) -> int:
         """Import what is asked for."""
         return self.kind.run()
-
-
-def _any_failed(result: Result) -> bool:
-    for fault in result["failed"]:
-        print(
-            f"{fault['case_id']}, {fault['column']}: {fault['message']}",
-            file=sys.stderr,
-        )
-    return bool(result["failed"])
 
 
 def _summary(result: Result) -> str:

@@ -1,6 +1,5 @@
 """``harm3 prepare``: turn every volume and slide into tensors, once."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from napari_harm3.cli.options import DeviceOptions, InputOptions
-from napari_harm3.cli.show import Result, show
+from napari_harm3.cli.show import Result, any_case_failed, show
 from napari_harm3.jobs.cohort import prepare_cohort
 
 
@@ -36,14 +35,7 @@ class Prepare(InputOptions, DeviceOptions):
             device=self.device,
             allow_external=self.allow_external,
         )
-        return show(job, json=self.json, summary=_summary, failed=_any_failed)
-
-
-def _any_failed(result: Result) -> bool:
-    for fault in result["failed"]:
-        column = f", {fault['column']}" if fault["column"] else ""
-        print(f"{fault['case_id']}{column}: {fault['message']}", file=sys.stderr)
-    return bool(result["failed"])
+        return show(job, json=self.json, summary=_summary, failed=any_case_failed)
 
 
 def _summary(result: Result) -> str:

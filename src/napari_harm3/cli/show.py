@@ -4,7 +4,7 @@ import json as json_text
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -56,42 +56,68 @@ def refuse(error: Exception, *, json: bool) -> int:
     return 1
 
 
+def any_case_failed(result: Result) -> bool:
+    """Return whether any file of a case failed, having said which and why."""
+    for fault in result["failed"]:
+        column = f", {fault['column']}" if fault["column"] else ""
+        print(f"{fault['case_id']}{column}: {fault['message']}", file=sys.stderr)
+    return bool(result["failed"])
+
+
 def _follow(job: Job) -> Result:
     result: Result = {}
-    bar: tqdm[Any] | None = None
     try:
-        for message in job:
-            if message.warning:
-                tqdm.write(f"harm3: {message.warning}", file=sys.stderr)
-            bar = _draw(bar, message)
-            result = message.result or result
+        with _Bar() as bar:
+            for message in job:
+                if message.warning:
+                    tqdm.write(f"harm3: {message.warning}", file=sys.stderr)
+                bar.draw(message)
+                result = message.result or result
     finally:
-        if bar is not None:
-            bar.close()
         close = getattr(job, "close", None)
         if close is not None:
             close()
     return result
 
 
-def _draw(bar: "tqdm[Any] | None", message: Progress) -> "tqdm[Any] | None":
-    """Draw one bar a stage."""
-    if message.result is not None or not message.of:
-        return bar
-    if bar is None or bar.desc.rstrip(": ") != message.stage:
-        if bar is not None:
-            bar.close()
-        bar = tqdm(
+class _Bar:
+    """One bar a stage on stderr; whatever happens, it ends with its line."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._stage = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def draw(self, message: Progress) -> None:
+        """Draw how far a stage is."""
+        if message.result is not None or not message.of:
+            return
+        if self._bar is None or self._stage != message.stage:
+            self._begin(message)
+        assert self._bar is not None
+        self._bar.total, self._bar.n = message.of, message.step
+        self._bar.set_postfix_str(message.text, refresh=False)
+        self._bar.refresh()
+
+    def _begin(self, message: Progress) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._stage = message.stage
+        # It is not drawn as it is made: a stop just then would leave it open.
+        self._bar = tqdm(
             total=message.of,
             desc=message.stage,
             file=sys.stderr,
             bar_format="{desc:<10} {bar:30} {n_fmt}/{total_fmt} {elapsed}{postfix}",
+            delay=1,
         )
-    bar.total = message.of
-    bar.n = message.step
-    bar.set_postfix_str(message.text, refresh=False)
-    bar.refresh()
-    return bar
+        self._bar.delay = 0
 
 
 def _interrupt(*_: object) -> None:

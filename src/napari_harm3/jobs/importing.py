@@ -1,10 +1,15 @@
 """What a user can ask about other people's folders: make a cohort table of them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from napari_harm3.cohort.importers.config import (
+    BidsOptions,
+    FileOptions,
+    FolderOptions,
+    NnunetOptions,
+)
 from napari_harm3.errors import CohortError
 from napari_harm3.jobs.progress import Job, Progress, finished
 
@@ -14,80 +19,42 @@ if TYPE_CHECKING:
 STAGE = "import"
 
 
-def import_bids(
+def import_files(
     source: Path,
     out: Path,
+    options: FileOptions,
     *,
-    pre: str = "",
-    post: str = "",
-    prefer: tuple[str, ...] = (),
-    mask_of: Literal["", "t1", "t2", "both"] = "",
     copy: bool = False,
     overwrite: bool = False,
     name: str = "",
 ) -> Job:
-    """Make a cohort table of a BIDS data set."""
-    from napari_harm3.cohort.importers.bids import BidsOptions, list_bids
+    """Make a cohort table of a BIDS or nnU-Net data set, or of any orderly folder.
 
-    options = BidsOptions(pre=pre, post=post, prefer=prefer, mask_of=mask_of)
-    return _import(
-        source,
-        out,
-        lambda: list_bids(source, options),
-        copy=copy,
-        overwrite=overwrite,
-        name=name,
+    The files are referred to where they are, or copied if asked.
+    """
+    from napari_harm3.cohort.importers.layout import (
+        copy_files,
+        external_note,
+        refuse_table,
+        write_table,
     )
 
-
-def import_nnunet(
-    source: Path,
-    out: Path,
-    *,
-    channels: tuple[str, ...] = (),
-    label_of: Literal["", "pre", "post", "both"] = "",
-    clinical: Path | None = None,
-    copy: bool = False,
-    overwrite: bool = False,
-    name: str = "",
-) -> Job:
-    """Make a cohort table of a raw nnU-Net data set."""
-    from napari_harm3.cohort.importers.nnunet import NnunetOptions, list_nnunet
-
-    options = NnunetOptions(channels=channels, label_of=label_of, clinical=clinical)
-    return _import(
-        source,
-        out,
-        lambda: list_nnunet(source, options),
-        copy=copy,
-        overwrite=overwrite,
-        name=name,
-    )
-
-
-def import_folders(
-    source: Path,
-    out: Path,
-    *,
-    template: tuple[str, ...],
-    words: tuple[str, ...] = (),
-    clinical: Path | None = None,
-    copy: bool = False,
-    overwrite: bool = False,
-    name: str = "",
-) -> Job:
-    """Make a cohort table of a folder whose paths follow a template."""
-    from napari_harm3.cohort.importers.folders import FolderOptions, list_folders
-
-    options = FolderOptions(template=template, words=words, clinical=clinical)
-    return _import(
-        source,
-        out,
-        lambda: list_folders(source, options),
-        copy=copy,
-        overwrite=overwrite,
-        name=name,
-    )
+    _check_source(source)
+    refuse_table(out, overwrite=overwrite)
+    yield Progress(stage=STAGE, text=source.name)
+    listing = _listed(source, options)
+    for note in listing.notes:
+        yield Progress(stage=STAGE, warning=note)
+    cases = len(listing.rows)
+    if copy:
+        for done, (case_id, copied) in enumerate(copy_files(listing, out), start=1):
+            yield Progress(stage=STAGE, step=done, of=cases, text=case_id)
+            listing = copied if done == cases else listing
+    table = write_table(out, replace(listing, name=name or listing.name))
+    outside = external_note(table)
+    if outside:
+        yield Progress(stage=STAGE, warning=outside)
+    yield finished(STAGE, {"cohort": str(table.resolve()), "cases": cases})
 
 
 def import_dicom(
@@ -167,39 +134,18 @@ def import_dicom(
     yield finished(STAGE, result | {"cohort": str(table.resolve()), "failed": failed})
 
 
-def _import(
-    source: Path,
-    out: Path,
-    read: Callable[[], "Listing"],
-    *,
-    copy: bool,
-    overwrite: bool,
-    name: str,
-) -> Job:
-    """Write the table of what an importer lists, its files copied if asked."""
-    from napari_harm3.cohort.importers.layout import (
-        copy_files,
-        external_note,
-        refuse_table,
-        write_table,
-    )
+def _listed(source: Path, options: FileOptions) -> "Listing":
+    from napari_harm3.cohort.importers.bids import list_bids
+    from napari_harm3.cohort.importers.folders import list_folders
+    from napari_harm3.cohort.importers.nnunet import list_nnunet
 
-    _check_source(source)
-    refuse_table(out, overwrite=overwrite)
-    yield Progress(stage=STAGE, text=source.name)
-    listing = read()
-    for note in listing.notes:
-        yield Progress(stage=STAGE, warning=note)
-    cases = len(listing.rows)
-    if copy:
-        for done, (case_id, copied) in enumerate(copy_files(listing, out), start=1):
-            yield Progress(stage=STAGE, step=done, of=cases, text=case_id)
-            listing = copied if done == cases else listing
-    table = write_table(out, replace(listing, name=name or listing.name))
-    outside = external_note(table)
-    if outside:
-        yield Progress(stage=STAGE, warning=outside)
-    yield finished(STAGE, {"cohort": str(table.resolve()), "cases": cases})
+    match options:
+        case BidsOptions():
+            return list_bids(source, options)
+        case NnunetOptions():
+            return list_nnunet(source, options)
+        case FolderOptions():
+            return list_folders(source, options)
 
 
 def _check_source(source: Path) -> None:

@@ -16,12 +16,13 @@ from jaxtyping import Float
 from napari_harm3.artifacts import sha256_of
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.dicom_headers import (
+    PER_FRAME,
     Header,
     dicom_errors,
     dicom_files,
     grouped,
     read_dataset,
-    read_header,
+    read_headers,
 )
 from napari_harm3.mri.series import (
     SeriesInfo,
@@ -45,7 +46,7 @@ from napari_harm3.mri.volume import MOST_BYTES, Geometry, Volume
 __all__ = [
     "SeriesInfo",
     "list_series",
-    "read_files",
+    "read_listed",
     "read_series",
     "series_geometry",
     "series_sha256",
@@ -55,7 +56,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class _Stack:
-    """The files of one volume, their grid checked."""
+    """The images of one volume, their grid checked."""
 
     name: str
     headers: tuple[Header, ...]
@@ -89,13 +90,13 @@ def read_series(path: Path) -> Volume:
     return _read(_stack(path))
 
 
-def read_files(files: Sequence[Path], name: str) -> Volume:
+def read_listed(series: SeriesInfo, name: str) -> Volume:
     """Return the volume of a series as `list_series` found it.
 
     Parameters
     ----------
-    files
-        Of the series.
+    series
+        Whose files are still where they were.
     name
         What the volume is called in messages.
 
@@ -104,7 +105,9 @@ def read_files(files: Sequence[Path], name: str) -> Volume:
     VolumeError
         As `read_series`.
     """
-    return _read(_stack_of([read_header(file) for file in files], name))
+    headers = [header for file in series.files for header in read_headers(file)]
+    meant = [one for one in headers if not series.frames or one.frame in series.frames]
+    return _read(_stack_of(meant, name))
 
 
 def series_geometry(path: Path) -> Geometry:
@@ -126,7 +129,8 @@ def series_sha256(path: Path) -> str:
     VolumeError
         As `series_geometry`.
     """
-    return _digest([sha256_of(header.path) for header in _stack(path).headers])
+    files = dict.fromkeys(header.path for header in _stack(path).headers)
+    return _digest([sha256_of(file) for file in files])
 
 
 def source_images(path: Path) -> tuple[list[Any], Geometry]:
@@ -138,11 +142,12 @@ def source_images(path: Path) -> tuple[list[Any], Geometry]:
         As `series_geometry`.
     """
     stack = _stack(path)
-    return [header.dataset for header in stack.headers], stack.geometry
+    datasets = {header.path: header.dataset for header in stack.headers}
+    return list(datasets.values()), stack.geometry
 
 
 def _groups(path: Path) -> list[list[Header]]:
-    headers = [read_header(file) for file in dicom_files(path)]
+    headers = [one for file in dicom_files(path) for one in read_headers(file)]
     with dicom_errors(path.name):  # pydicom reads a value when it is asked for
         return grouped(headers)
 
@@ -153,8 +158,7 @@ def _stack(path: Path) -> _Stack:
 
 
 def _stack_of(group: Sequence[Header], name: str) -> _Stack:
-    slices = [one for header in group for one in header.slices]
-    geometry = stacked(slices, name)
+    geometry = stacked([header.slice for header in group], name)
     if 4 * np.prod([float(n) for n in geometry.shape]) > MOST_BYTES:
         raise VolumeError(
             f"{name} holds over {MOST_BYTES >> 30} GiB of voxels, the most that is "
@@ -188,46 +192,56 @@ def _meant(path: Path, groups: list[list[Header]]) -> list[Header]:
         if [info.uid for info in infos].count(infos[meant].uid) == 1:
             return groups[meant]
     titles = "; ".join(sorted(info.title for info in infos))
+    remedy = "Give a folder with one of them, or use"
+    if any(info.frames for info in infos):
+        remedy = "Make a NIfTI file of the one you mean with"
     raise VolumeError(
-        f"{path.name} holds {len(infos)} series or parts of series: {titles}. Give a "
-        "folder with one of them, or use `harm3 import dicom`."
+        f"{path.name} holds {len(infos)} series or parts of series: {titles}. {remedy} "
+        "`harm3 import dicom`."
     )
 
 
 def _info(group: Sequence[Header]) -> SeriesInfo:
-    dataset = group[0].dataset
     with dicom_errors(group[0].path.name):
-        return _described(dataset, group)
+        return _described(group[0], group)
 
 
-def _described(dataset: Any, group: Sequence[Header]) -> SeriesInfo:
-    slices = [one for header in group for one in header.slices]
-    number = number_of(dataset, "SeriesNumber")
-    sequence, reason = guessed_sequence(dataset)
+def _described(first: Header, group: Sequence[Header]) -> SeriesInfo:
+    slices = [header.slice for header in group]
+    number = number_of(first, "SeriesNumber")
+    sequence, reason = guessed_sequence(first)
     spacing, fault = _spacing(slices)
     return SeriesInfo(
-        uid=str(dataset.get("SeriesInstanceUID", "")),
+        uid=str(first.get("SeriesInstanceUID", "")),
         number=None if number is None else int(number),
-        files=tuple(sorted(header.path for header in group)),
-        modality=str(dataset.get("Modality", "")),
-        description=str(dataset.get("SeriesDescription", "")),
-        study_date=study_date_of(dataset),
-        patient_key=patient_key_of(dataset),
+        files=tuple(sorted({header.path for header in group})),
+        frames=_frames(group),
+        modality=str(first.get("Modality", "")),
+        description=str(first.get("SeriesDescription", "")),
+        study_date=study_date_of(first),
+        patient_key=patient_key_of(first),
         sequence=sequence,
         sequence_reason=reason,
-        contrast=guessed_contrast(dataset),
-        echo_ms=number_of(dataset, "EchoTime", "EffectiveEchoTime"),
-        repetition_ms=number_of(dataset, "RepetitionTime"),
-        inversion_ms=number_of(dataset, "InversionTime", "InversionTimes"),
+        contrast=guessed_contrast(first),
+        echo_ms=number_of(first, "EchoTime", "EffectiveEchoTime"),
+        repetition_ms=number_of(first, "RepetitionTime"),
+        inversion_ms=number_of(first, "InversionTime", "InversionTimes"),
         plane=plane_of(slices[0].normal),
-        fat_saturation=guessed_fat_saturation(dataset),
-        field_tesla=number_of(dataset, "MagneticFieldStrength"),
-        frame_of_reference=_frame_of_reference(dataset),
+        fat_saturation=guessed_fat_saturation(first),
+        field_tesla=number_of(first, "MagneticFieldStrength"),
+        frame_of_reference=_frame_of_reference(first),
         slices=len(slices),
         spacing_mm=spacing,
         fault=fault,
-        localizer="LOCALIZER" in (dataset.get("ImageType") or ()),
+        localizer="LOCALIZER" in (first.get("ImageType") or ()),
     )
+
+
+def _frames(group: Sequence[Header]) -> tuple[int, ...]:
+    """Return which frames of their file these are, unless they are all."""
+    numbers = sorted(one.frame for one in group if one.frame is not None)
+    whole = len(numbers) == len(group[0].dataset.get(PER_FRAME, ()))
+    return () if whole else tuple(numbers)
 
 
 def _spacing(
@@ -246,11 +260,11 @@ def _frame_of_reference(dataset: Any) -> str | None:
 
 def _read(stack: _Stack) -> Volume:
     contents = {}
-    for header in stack.headers:
+    for path in dict.fromkeys(header.path for header in stack.headers):
         try:
-            contents[header.path] = header.path.read_bytes()
+            contents[path] = path.read_bytes()
         except OSError as error:
-            raise VolumeError(f"{header.path.name} cannot be read.") from error
+            raise VolumeError(f"{path.name} cannot be read.") from error
     datasets = [
         read_dataset(path, content=content, pixels=True)
         for path, content in contents.items()
@@ -284,20 +298,21 @@ def _voxels(
     """Return voxels and LPS affine, axes columns, rows, slices."""
     import highdicom
 
-    options = {
-        "dtype": np.float32,
-        "apply_real_world_transform": False,
-        "atol": tolerance_mm(float(stack.geometry.spacing_mm[2])),
-    }
-    if stack.headers[0].multi_frame:
+    options = {"dtype": np.float32, "apply_real_world_transform": False}
+    if stack.headers[0].frame is not None:
         image = highdicom.Image.from_dataset(datasets[0], copy=False)
-        volume = image.get_volume(**options)
-    else:
-        for dataset in datasets:
-            _complete(dataset, datasets[0])
-        volume = highdicom.get_volume_from_series(
-            datasets, orientation_tol=SAME_DIRECTION, **options
-        )
+        normal = stack.headers[0].slice.normal
+        along = sorted(stack.headers, key=lambda one: one.slice.position_mm @ normal)
+        planes = image.get_frames([one.frame for one in along], **options)
+        return planes.transpose(2, 1, 0), RAS_OF_LPS @ stack.geometry.affine
+    for dataset in datasets:
+        _complete(dataset, datasets[0])
+    volume = highdicom.get_volume_from_series(
+        datasets,
+        orientation_tol=SAME_DIRECTION,
+        atol=tolerance_mm(float(stack.geometry.spacing_mm[2])),
+        **options,
+    )
     lps = np.array(volume.affine)[:, [2, 1, 0, 3]]
     return np.asarray(volume.array).transpose(2, 1, 0), lps
 

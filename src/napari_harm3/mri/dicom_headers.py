@@ -31,22 +31,52 @@ IMAGES = frozenset(
 """Storage classes that can be slices of a volume."""
 
 SEGMENTATIONS = frozenset(f"1.2.840.10008.5.1.4.1.1.66.{tail}" for tail in ("4", "7"))
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
+
+
+ALIKE = (
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "ImageType",
+    *("FrameType", "ComplexImageComponent", "StackID"),  # of enhanced images
+)
+TIMING = (
+    ("EchoTime", "EffectiveEchoTime"),
+    ("EchoNumbers",),
+    ("InversionTime", "InversionTimes"),
+    ("TemporalPositionIdentifier", "TemporalPositionIndex"),
+    ("DiffusionBValue",),
+)
+"""What is one for all slices of a volume, as words and as numbers."""
+
+TIMES = (
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "TriggerTime",
+    *("FrameAcquisitionNumber", "FrameAcquisitionDateTime"),
+    "NominalCardiacTriggerDelayTime",
+)
+"""What tells one time from another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """One file's header."""
+    """One image's header: a file's, or that of one frame of a multi-frame file."""
 
     path: Path
     dataset: Any
-    slices: tuple[Slice, ...]
-    """One, or those of a multi-frame file; none if it is no image of a volume."""
+    """The file's header."""
 
-    @property
-    def multi_frame(self) -> bool:
-        """Whether the file holds a whole stack."""
-        return "PerFrameFunctionalGroupsSequence" in self.dataset
+    slice: Slice
+    frame: int | None = None
+    """Which image of a multi-frame file it is, counted from 1."""
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Return an attribute; of what is said frame by frame, only this one's."""
+        if self.frame is not None and keyword == PER_FRAME:
+            return [self.dataset[PER_FRAME][self.frame - 1]]
+        return self.dataset.get(keyword, default)
 
 
 @contextmanager
@@ -125,8 +155,8 @@ def storage_class(path: Path) -> str:
         return str(dataset.get("SOPClassUID", ""))
 
 
-def read_header(path: Path) -> Header:
-    """Return a file's header, and where its images lie.
+def read_headers(path: Path) -> list[Header]:
+    """Return the headers of a file's images; none if they are not of a volume.
 
     Raises
     ------
@@ -135,20 +165,18 @@ def read_header(path: Path) -> Header:
     """
     dataset = read_dataset(path)
     with dicom_errors(path.name):
-        slices = tuple(_slices(path, dataset))
-    return Header(path=path, dataset=dataset, slices=slices)
+        return list(_headers(path, dataset))
 
 
 def grouped(headers: Sequence[Header]) -> list[list[Header]]:
     """Return images by what one volume needs to be of one piece.
 
-    That is: series, frame of reference, echo, time, inversion and diffusion weighting,
-    image type, matrix and orientation. A file of many frames is a group of its own.
+    That is: series, frame of reference, stack, echo, time, inversion and diffusion
+    weighting, image type, matrix and orientation. The frames of one file are never put
+    together with images of another.
     """
     groups: dict[tuple[Any, ...], list[list[Header]]] = {}
     for header in headers:
-        if not header.slices:
-            continue
         alike = groups.setdefault(_key(header), [])
         for group in alike:
             if _same_orientation(group[0], header):
@@ -160,18 +188,20 @@ def grouped(headers: Sequence[Header]) -> list[list[Header]]:
     return [part for group in found for part in _by_time(group)]
 
 
-def _slices(path: Path, dataset: Any) -> Iterator[Slice]:
+def _headers(path: Path, dataset: Any) -> Iterator[Header]:
     image = str(dataset.get("SOPClassUID", "")) in IMAGES
     if not image or int(dataset.get("SamplesPerPixel", 1)) != 1:
         return
-    frames = dataset.get("PerFrameFunctionalGroupsSequence")
+    frames = dataset.get(PER_FRAME)
     if frames is None:
         if "ImagePositionPatient" in dataset and "ImageOrientationPatient" in dataset:
-            yield _slice(path.name, dataset, dataset.get)
+            place = _slice(path.name, dataset, dataset.get)
+            yield Header(path=path, dataset=dataset, slice=place)
         return
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
     for number, frame in enumerate(frames, start=1):
-        yield _slice(f"frame {number}", dataset, _getter(frame, shared))
+        place = _slice(f"frame {number}", dataset, _getter(frame, shared))
+        yield Header(path=path, dataset=dataset, slice=place, frame=number)
 
 
 def _getter(frame: Any, shared: Any) -> Callable[[str], Any]:
@@ -203,26 +233,14 @@ def _slice(name: str, dataset: Any, get: Callable[[str], Any]) -> Slice:
 
 
 def _key(header: Header) -> tuple[Any, ...]:
-    dataset = header.dataset
-    timing = [
-        number_of(dataset, keyword)
-        for keyword in (
-            "EchoTime",
-            "EchoNumbers",
-            "InversionTime",
-            "TemporalPositionIdentifier",
-            "DiffusionBValue",
-        )
-    ]
-    kind = tuple(str(one) for one in dataset.get("ImageType") or ())
-    file = str(header.path) if header.multi_frame else ""
-    series = str(dataset.get("SeriesInstanceUID", ""))
-    frame = str(dataset.get("FrameOfReferenceUID", ""))
-    return (series, frame, file, kind, header.slices[0].size, *timing)
+    file = "" if header.frame is None else str(header.path)
+    said = [str(find(header, keyword)) for keyword in ALIKE]
+    timing = [number_of(header, *keywords) for keywords in TIMING]
+    return (file, header.slice.size, *said, *timing)
 
 
 def _same_orientation(one: Header, other: Header) -> bool:
-    first, second = one.slices[0].orientation, other.slices[0].orientation
+    first, second = one.slice.orientation, other.slice.orientation
     return np.allclose(first, second, atol=SAME_DIRECTION)
 
 
@@ -234,10 +252,10 @@ def _by_time(group: list[Header]) -> list[list[Header]]:
     """
     if len(group) < 2 or not _repeats(group):
         return [group]
-    for keyword in ("AcquisitionNumber", "AcquisitionTime", "TriggerTime"):
+    for keyword in TIMES:
         parts: dict[str, list[Header]] = {}
         for header in group:
-            time = str(find(header.dataset, keyword))
+            time = str(find(header, keyword))
             parts.setdefault(time, []).append(header)
         even = len({len(part) for part in parts.values()}) == 1
         if len(parts) > 1 and even and not any(map(_repeats, parts.values())):
@@ -246,6 +264,6 @@ def _by_time(group: list[Header]) -> list[list[Header]]:
 
 
 def _repeats(group: Sequence[Header]) -> bool:
-    normal = group[0].slices[0].normal
-    along = np.sort([header.slices[0].position_mm @ normal for header in group])
+    normal = group[0].slice.normal
+    along = np.sort([header.slice.position_mm @ normal for header in group])
     return bool((np.diff(along) < UNEVEN_MM).any())

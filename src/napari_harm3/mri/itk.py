@@ -17,8 +17,6 @@ from napari_harm3.mri.volume import (
     file_bytes,
 )
 
-STEP_BYTES = 1 << 16
-
 
 def read_itk(path: Path) -> Volume:
     """Return a volume whose every byte was checked.
@@ -71,22 +69,16 @@ def read_itk_geometry(path: Path) -> Geometry:
 def _unpacked(header: TextHeader, data: memoryview) -> UInt8[np.ndarray, "bytes"]:
     """Return a stream's content, of which `zlib` verifies the checksum.
 
-    No more is unpacked than a step beyond what the header promises.
+    No more is unpacked than a byte beyond what the header promises.
     """
     assert header.packing is not None
     inflate = zlib.decompressobj(header.packing)
-    pieces, length = [], 0
     try:
-        for start in range(0, len(data), STEP_BYTES):
-            pieces.append(inflate.decompress(data[start : start + STEP_BYTES]))
-            length += len(pieces[-1])
-            if inflate.eof or length > header.size_bytes:
-                behind = inflate.unused_data + bytes(data[start + STEP_BYTES :])
-                break
-        else:
-            raise damaged(header.name, "its compressed stream is cut short")
+        content = inflate.decompress(data, header.size_bytes + 1)
     except zlib.error as error:
         raise damaged(header.name, str(error)) from error
-    if inflate.eof and behind.strip(b"\0"):
+    if not inflate.eof and len(content) <= header.size_bytes:
+        raise damaged(header.name, "its compressed stream is cut short")
+    if inflate.unused_data.strip(b"\0"):
         raise damaged(header.name, "bytes follow its compressed stream")
-    return np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    return np.frombuffer(content, dtype=np.uint8)

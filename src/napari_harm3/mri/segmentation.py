@@ -4,7 +4,7 @@ What is written belongs to its source's study, so it bears the patient's name as
 source does: it goes back where the source came from, and nowhere else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,24 +103,7 @@ def write_segmentation(
     VolumeError
         If the source cannot be read, or its grid is another one.
     """
-    images, grid = source_images(source)
-    _check_shape(labels, grid, source)
-    with dicom_errors(source.name, "written as a segmentation"):
-        import highdicom
-
-        made = highdicom.seg.Segmentation(
-            source_images=images,
-            pixel_array=_volume(labels, grid, images),
-            segmentation_type="BINARY",
-            segment_descriptions=[
-                _segment(label) for label in range(1, max(2, int(labels.max())) + 1)
-            ],
-            omit_empty_frames=bool(labels.any()),
-            content_label="ANNOTATION",
-            **_identity(9001),
-        )
-    with atomic_path(path) as temporary:
-        made.save_as(temporary)
+    _write(path, labels, source, _labelled, kind="segmentation")
 
 
 def write_parametric_map(
@@ -142,33 +125,65 @@ def write_parametric_map(
     VolumeError
         If the source cannot be read, or its grid is another one.
     """
-    images, grid = source_images(source)
-    _check_shape(heat_map, grid, source)
-    low, high = float(heat_map.min()), float(heat_map.max())
-    with dicom_errors(source.name, "written as a parametric map"):
-        import highdicom
-        from pydicom.sr.codedict import codes
+    values = heat_map.astype(np.float32)
+    _write(path, values, source, _mapped, kind="parametric map")
 
-        mapping = highdicom.pm.RealWorldValueMapping(
-            lut_label="HEATMAP",
-            lut_explanation="Evidence of a model, research use only",
-            unit=codes.UCUM.NoUnits,
-            value_range=(low, high),
-            slope=1.0,
-            intercept=0.0,
-        )
-        made = highdicom.pm.ParametricMap(
-            source_images=images,
-            pixel_array=_volume(heat_map.astype(np.float32), grid, images),
-            contains_recognizable_visual_features=False,
-            real_world_value_mappings=[mapping],
-            window_center=(low + high) / 2,
-            window_width=max(high - low, 1e-6),
-            content_label="HEATMAP",
-            **_identity(9002),
-        )
+
+def _write(
+    path: Path,
+    array: Shaped[np.ndarray, "X Y Z"],
+    source: Path,
+    make: Callable[[Any, Sequence[Any]], Any],
+    *,
+    kind: str,
+) -> None:
+    """Write what is made of voxels and of the images they belong to, atomically."""
+    images, grid = source_images(source)
+    _check_shape(array, grid, source)
+    with dicom_errors(source.name, f"written as a {kind}"):
+        made = make(_volume(array, grid, images), images)
     with atomic_path(path) as temporary:
         made.save_as(temporary)
+
+
+def _labelled(volume: Any, images: Sequence[Any]) -> Any:
+    import highdicom
+
+    most = int(volume.array.max())
+    return highdicom.seg.Segmentation(
+        source_images=images,
+        pixel_array=volume,
+        segmentation_type="BINARY",
+        segment_descriptions=[_segment(label) for label in range(1, max(2, most) + 1)],
+        omit_empty_frames=most > 0,
+        content_label="ANNOTATION",
+        **_identity(9001),
+    )
+
+
+def _mapped(volume: Any, images: Sequence[Any]) -> Any:
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    low, high = float(volume.array.min()), float(volume.array.max())
+    mapping = highdicom.pm.RealWorldValueMapping(
+        lut_label="HEATMAP",
+        lut_explanation="Evidence of a model, research use only",
+        unit=codes.UCUM.NoUnits,
+        value_range=(low, high),
+        slope=1.0,
+        intercept=0.0,
+    )
+    return highdicom.pm.ParametricMap(
+        source_images=images,
+        pixel_array=volume,
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[mapping],
+        window_center=(low + high) / 2,
+        window_width=max(high - low, 1e-6),
+        content_label="HEATMAP",
+        **_identity(9002),
+    )
 
 
 def _numbers(

@@ -51,6 +51,9 @@ class SeriesInfo:
     """As the scanner counts the series of a study."""
 
     files: tuple[Path, ...]
+    frames: tuple[int, ...] = ()
+    """Which images of a multi-frame file, counted from 1; none named means all."""
+
     modality: str
     description: str
     """Free text: to guess from and to show to its own user, never to be exported."""
@@ -87,6 +90,7 @@ class SeriesInfo:
         echo = "" if self.echo_ms is None else f", TE {self.echo_ms:.4g} ms"
         number = "" if self.number is None else f" {self.number}"
         slices = "1 slice" if self.slices == 1 else f"{self.slices} slices"
+        slices += f" from frame {self.frames[0]}" if self.frames else ""
         return f"series{number} ({self.modality}, {self.plane}, {slices}{echo})"
 
 

@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from napari_harm3.cohort.importers.config import BidsOptions
 from napari_harm3.cohort.importers.listing import (
     Cells,
     Listing,
@@ -31,23 +32,6 @@ SEQUENCES = {"T1w": "t1", "T2w": "t2"}
 MASKS = ("mask", "dseg")
 ANATOMY = {"brain", "head", "skull", "gm", "wm", "csf", "eye", "cortex"}
 """Labels of masks that are no lesion."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BidsOptions:
-    """What settles what the names leave open."""
-
-    pre: str = ""
-    """Label of the session before treatment."""
-
-    post: str = ""
-    """Label of the session after it."""
-
-    prefer: tuple[str, ...] = ()
-    """Words of names that choose among several files: run-2, acq-fs, label-GTVp."""
-
-    mask_of: Literal["", "t1", "t2", "both"] = ""
-    """Which sequence a mask belongs to where its name does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from napari_harm3.cohort.importers.dicom import ANNOTATIONS, RECORDED, Found
 from napari_harm3.cohort.importers.listing import Row
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.annotation import read_annotation
-from napari_harm3.mri.dicom import list_series, read_files
+from napari_harm3.mri.dicom import list_series, read_listed
 from napari_harm3.mri.dicom_headers import (
     SEGMENTATIONS,
     STRUCTURES,
@@ -128,7 +128,7 @@ class _Source:
 
     def volume(self) -> Volume:
         if self._volume is None:
-            self._volume = read_files(self.found.info.files, self.name)
+            self._volume = read_listed(self.found.info, self.name)
         return self._volume
 
 

@@ -348,5 +348,5 @@ def _paths(info: "SeriesInfo", source: Path) -> list[str]:
 
 def _fingerprint(info: "SeriesInfo", source: Path) -> str:
     """Return what tells that a series is the one that was proposed."""
-    known = [info.uid, *_paths(info, source)]
+    known = [info.uid, *_paths(info, source), *map(str, info.frames)]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_harm3.cohort.case import ROLES
+from napari_harm3.cohort.importers.config import FolderOptions
 from napari_harm3.cohort.importers.listing import (
     KEYS,
     WORDS,
@@ -54,20 +55,6 @@ READY = {
 """Templates by name; those of ``-`` are known and left out."""
 
 READY_NOTE = "midRT, during radiotherapy, stands as post; the sequence is T2 only."
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderOptions:
-    """How the paths of a folder are read."""
-
-    template: tuple[str, ...]
-    """Templates, or the name of a ready one."""
-
-    words: tuple[str, ...] = ()
-    """The folder's own words, WORD=pre, post, t1, t2 or mask."""
-
-    clinical: Path | None = None
-    """A CSV or TSV table of other columns, by case_id or id."""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from napari_harm3.cohort.case import ROLES
+from napari_harm3.cohort.importers.config import NnunetOptions
 from napari_harm3.cohort.importers.listing import (
     KEYS,
     Listing,
@@ -22,20 +22,6 @@ from napari_harm3.errors import CohortError
 
 NOT_USED = {"", "-"}
 PARTS = (("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class NnunetOptions:
-    """What settles what ``dataset.json`` leaves open."""
-
-    channels: tuple[str, ...] = ()
-    """Role of each channel in order; ``-`` leaves a channel out."""
-
-    label_of: Literal["", "pre", "post", "both"] = ""
-    """Which time the labels were drawn at, where the channels show both."""
-
-    clinical: Path | None = None
-    """A CSV or TSV table of other columns, by case_id or id."""
 
 
 def list_nnunet(source: Path, options: NnunetOptions | None = None) -> Listing:
@@ -95,8 +81,9 @@ def _about(source: Path) -> dict[str, Any]:
     return about
 
 
-def _roles(about: Mapping[str, Any], given: Sequence[str]) -> dict[int, str]:
+def _roles(about: Mapping[str, Any], channels: str) -> dict[int, str]:
     """Return the role of each channel that is used."""
+    given = [role.strip() for role in channels.split(",")] if channels else []
     named = about.get("channel_names", about.get("modality", {}))
     names = {int(k): str(v) for k, v in dict(named).items() if str(k).isdecimal()}
     if given:
@@ -126,7 +113,7 @@ def _role(number: int, name: str) -> str:
         raise CohortError(
             f"Channel {number} is called '{name}', which does not say both the "
             "sequence and whether it is before or after treatment: name the "
-            "channels' roles, for example --channels t1_pre t1_post - t2_pre."
+            "channels' roles, for example --channels t1_pre,t1_post,-,t2_pre."
         )
     return f"{sequence}_{time}"
 
