@@ -209,6 +209,26 @@ def test_prepared_annotations_follow_their_file(tmp_path):
     assert columns.max() < moved.shape[-1] / 2  # the first axis runs to the left
 
 
+@pytest.mark.parametrize("change", ["annotation", "volume", "blank"])
+def test_annotations_prepared_of_other_files_are_not_handed_out(tmp_path, change):
+    case, mask, grid = annotated_case(tmp_path)
+    inputs, work = InputConfig.of_size("small"), tmp_path / "w"
+    prepare_mri(case, inputs.mri, work)
+    made = prepare_masks(case, inputs.mri, work)
+    assert prepared_case(case, inputs, work).masks == made
+
+    if change == "annotation":
+        write_volume(tmp_path / "m.nii.gz", np.roll(mask, 24, axis=0), grid.affine)
+    elif change == "volume":
+        body = read_volume(tmp_path / "v.nii.gz").array
+        write_volume(tmp_path / "v.nii.gz", np.flip(body, axis=1), grid.affine)
+        prepare_mri(case, inputs.mri, work)
+    else:
+        case = replace(case, masks={})
+
+    assert prepared_case(case, inputs, work).masks is None
+
+
 def test_a_cached_case_is_made_once_and_loads_in_a_millisecond(tmp_path):
     case, _, _ = annotated_case(tmp_path)
     config = InputConfig.of_size("small").mri

@@ -51,6 +51,7 @@ def test_one_click_aligns_and_another_puts_everything_back(
     after, there = arrays(viewer), places(viewer)
 
     assert hung.cases.align_button.text() == "As scanned"
+    assert "each press of Shift-B does" in hung.cases.align_button.toolTip()
     press(qtbot, hung.cases.align_button)
 
     assert all(a is b for a, b in zip(arrays(viewer), before, strict=True))

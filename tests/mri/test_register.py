@@ -1,22 +1,24 @@
 """Sessions are laid on each other as the publisher's own transforms do."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
+from moved_volumes import displaced, displacement, homogeneous
 from mri_grids import oriented, volume_on
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.prepare import load_mri, prepare_mri
-from napari_harm3.errors import VolumeError
+from napari_harm3.errors import Stopped, VolumeError
 from napari_harm3.jobs.cohort import prepare_cohort
+from napari_harm3.jobs.parallel import stoppable
 from napari_harm3.jobs.progress import result_of
 from napari_harm3.jobs.registration import register_case
 from napari_harm3.mri.alignment import Alignment, alignment_plan
-from napari_harm3.mri.config import SMALL_MRI
+from napari_harm3.mri.config import SMALL_MRI, RegisterConfig
 from napari_harm3.mri.intensity import foreground
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.register import Registration, register, without_bias
@@ -36,10 +38,6 @@ def patient(real_data):
 @pytest.fixture(scope="module")
 def head(patient):
     return read_volume(patient / "study1_T1W.nii.gz")
-
-
-def homogeneous(points):
-    return np.vstack([points.T, np.ones(len(points))])
 
 
 def itk_matrix(path):
@@ -79,8 +77,9 @@ def inside_correlation(one, other, points):
 @pytest.mark.parametrize(
     ("moving", "fixed", "least"),
     [
-        ((2, "T1W"), (1, "T1W"), 0.9),
-        ((2, "T2W"), (1, "T2W"), 0.85),
+        # The best rigid one reaches 0.938 and 0.919, the publisher's 0.943 and 0.933.
+        ((2, "T1W"), (1, "T1W"), 0.93),
+        ((2, "T2W"), (1, "T2W"), 0.9),
         ((1, "T2W"), (1, "T1W"), None),
         ((2, "T2W"), (2, "T1W"), None),
     ],
@@ -104,25 +103,6 @@ def test_a_real_pair_agrees_with_the_publishers_transforms(
         moved = resample(other.array, placed(other, found.matrix), one)
         assert inside_correlation(one, moved, here) >= least
         assert found.correlation >= 0.9
-
-
-def displacement(volume, degrees, millimetres, rng):
-    axis, way = rng.normal(size=(2, 3))
-    turn = Rotation.from_rotvec(np.radians(degrees) * axis / np.linalg.norm(axis))
-    middle = (volume.affine @ [*(np.array(volume.shape) - 1) / 2, 1])[:3]
-    matrix = np.eye(4)
-    matrix[:3, :3] = turn.as_matrix()
-    shift = millimetres * way / np.linalg.norm(way)
-    matrix[:3, 3] = shift + middle - turn.as_matrix() @ middle
-    return matrix
-
-
-def displaced(volume, matrix, rng):
-    """Return the volume as scanned after the patient moved, with its own noise."""
-    there = Geometry(shape=volume.shape, affine=matrix @ volume.affine)
-    array = resample(volume.array, there, volume)
-    noise = rng.normal(0, 0.03 * volume.array.std(), volume.shape)
-    return replace(volume, array=(array + noise).astype(np.float32))
 
 
 @pytest.mark.slow
@@ -158,6 +138,20 @@ def test_the_same_volumes_give_the_same_transform_bit_by_bit(small):
 
     assert first.to_plain() == again.to_plain()
     assert first.matrix.tobytes() == again.matrix.tobytes()
+
+
+def test_a_search_that_is_stopped_ends_within_a_second(head):
+    begin = time.monotonic()
+
+    with pytest.raises(Stopped):
+        register(
+            replace(head, array=np.flip(head.array, axis=0)),
+            head,
+            RegisterConfig(pyramid=(1,), iterations=1000),
+            stopped=lambda: time.monotonic() > begin + 3,
+        )
+
+    assert time.monotonic() <= begin + 4
 
 
 def test_moments_help_where_the_header_is_far_off(small):
@@ -338,6 +332,39 @@ def test_the_viewer_gets_matrices_and_quality_by_role(tmp_path, moved_cohort):
     assert first["registrations"]["t1_post"]["correlation"] > 0.9
     assert json.loads(json.dumps(again)) == first
     assert kept.stat().st_mtime_ns == stamp
+
+
+@pytest.fixture
+def three_volumes(tmp_path, small):
+    """A cohort of one case with two steps to take."""
+    rng = np.random.default_rng(2)
+    for name in ("pre", "post", "other"):
+        moved = displaced(small, displacement(small, 2, 5, rng), rng)
+        write_volume(tmp_path / f"{name}.nii.gz", moved.array, small.affine)
+    (tmp_path / "cohort.csv").write_text(
+        "case_id,t1_pre,t1_post,t2_post\nA,pre.nii.gz,post.nii.gz,other.nii.gz\n"
+    )
+    return tmp_path / "cohort.csv"
+
+
+@pytest.mark.parametrize("job", ["register", "prepare"])
+def test_a_stopped_job_keeps_the_steps_that_were_finished(tmp_path, three_volumes, job):
+    work = tmp_path / "w"
+    first, second = (
+        work / f"mri/A/{name}.json"
+        for name in ("t1_post-on-t1_pre", "t2_post-on-t1_post")
+    )
+    inputs = replace(InputConfig.of_size("small"), mri=RIGID)
+    running = {
+        "register": register_case(three_volumes, case="A", work=work),
+        "prepare": prepare_cohort(three_volumes, inputs=inputs, work=work),
+    }[job]
+
+    with stoppable(first.exists), pytest.raises(Stopped):
+        result_of(running)
+
+    assert first.exists()
+    assert not second.exists()
 
 
 def test_a_straight_grid_needs_no_library_to_be_placed():

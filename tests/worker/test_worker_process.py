@@ -3,8 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_harm3.mri.volume import write_volume
 
 pytestmark = pytest.mark.worker
 
@@ -74,6 +79,27 @@ def test_a_cancelled_job_stops_between_two_steps(talk, tmp_path):
 
     assert talk.until_end()["kind"] == "cancelled"
     assert not (tmp_path / "cohort" / "cohort.csv").exists()
+
+
+def test_a_registration_hears_a_cancel_in_the_middle(talk, tmp_path):
+    rng = np.random.default_rng(0)
+    body = gaussian_filter(rng.random((160, 160, 160), dtype=np.float32), 4)
+    body = (255 * (body - body.min()) / np.ptp(body)).astype(np.uint8)
+    for name, array in {"pre": body, "post": np.roll(body, 9, axis=0)}.items():
+        write_volume(tmp_path / f"{name}.nii.gz", array, np.eye(4))
+    table = tmp_path / "cohort.csv"
+    table.write_text("case_id,t1_pre,t1_post\nA,pre.nii.gz,post.nii.gz\n")
+    talk.say(id=4, job="register_case", params={"cohort": str(table), "case": "A"})
+    while (answer := talk.hear())["stage"] != "register":
+        assert answer["kind"] == "progress"
+
+    begin = time.monotonic()
+    talk.say(id=4, kind="cancel")
+
+    assert talk.until_end()["kind"] == "cancelled"
+    assert time.monotonic() <= begin + 1
+    talk.say(id=5, job="make_coffee", params={})
+    assert talk.until_end()["kind"] == "refused"
 
 
 def test_arrays_are_handed_over_as_files_and_removed_on_word(talk, tmp_path):

@@ -3,7 +3,7 @@
 import glob
 import json
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,10 +47,16 @@ class PreparedCase:
     """Content of each source by column: SHA-256 of volumes, fingerprint of slides."""
 
     masks: Path | None = None
-    """Annotations on the common grid, where `prepare_masks` made them."""
+    """Annotations on the common grid, where `prepare_masks` made them; never stale."""
 
 
-def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
+def prepare_mri(
+    case: Case,
+    config: MriConfig,
+    work: Path,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Path | None:
     """Put a case's volumes on their common grid, unless that is done already.
 
     Returns
@@ -62,6 +68,8 @@ def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
     ------
     VolumeError
         If a volume cannot be trusted, or they do not belong together.
+    Stopped
+        If ``stopped``, which registration asks now and then, says so.
     """
     if not case.volumes:
         return None
@@ -71,7 +79,7 @@ def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
     volumes = {role: read_volume(file) for role, file in case.volumes.items()}
     alignment = None
     if config.register == "rigid":
-        alignment = aligned_case(case, volumes, work)
+        alignment = aligned_case(case, volumes, work, stopped=stopped)
     if config.bias_field:
         from napari_harm3.mri.register import without_bias
 
@@ -99,7 +107,13 @@ def prepare_mri(case: Case, config: MriConfig, work: Path) -> Path | None:
     return path
 
 
-def aligned_case(case: Case, volumes: Mapping[str, Volume], work: Path) -> "Alignment":
+def aligned_case(
+    case: Case,
+    volumes: Mapping[str, Volume],
+    work: Path,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+) -> "Alignment":
     """Return how a case's volumes lie on each other; what was found before is kept.
 
     Each transform stands in ``mri/<case_id>/<role>-on-<role>.json`` and ``.tfm``.
@@ -108,18 +122,25 @@ def aligned_case(case: Case, volumes: Mapping[str, Volume], work: Path) -> "Alig
     ------
     VolumeError
         If SimpleITK is not installed.
+    Stopped
+        If ``stopped`` says so; the transforms that were found are kept.
     """
     from napari_harm3.mri.alignment import Alignment, alignment_plan
 
     steps = {
-        role: (onto, registered(case, volumes, (role, onto), work))
+        role: (onto, registered(case, volumes, (role, onto), work, stopped=stopped))
         for role, onto in alignment_plan(volumes)
     }
     return Alignment(steps=steps)
 
 
 def registered(
-    case: Case, volumes: Mapping[str, Volume], pair: tuple[str, str], work: Path
+    case: Case,
+    volumes: Mapping[str, Volume],
+    pair: tuple[str, str],
+    work: Path,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> "Registration":
     """Return how one role of a case lies on another, found now or before.
 
@@ -127,6 +148,8 @@ def registered(
     ------
     VolumeError
         If SimpleITK is not installed.
+    Stopped
+        If ``stopped`` says so.
     """
     from napari_harm3.mri.register import Registration, register
 
@@ -137,7 +160,8 @@ def registered(
     key = f"{moving.sha256} {fixed.sha256} {recipe_hash(config)}"
     if _about(path).get("key") == key:
         return Registration.load(path)
-    found = register(moving, fixed, config, same_sequence=role[:2] == onto[:2])
+    same = role[:2] == onto[:2]
+    found = register(moving, fixed, config, same_sequence=same, stopped=stopped)
     found.save(path, key=key)
     return found
 
@@ -162,16 +186,15 @@ def prepare_masks(case: Case, config: MriConfig, work: Path) -> Path | None:
     VolumeError
         If an annotation cannot be trusted, or does not lie on its volume.
     """
-    roles = [role for role in ROLES if role in case.masks and role in case.volumes]
+    roles = _annotated(case)
     if not roles:
         return None
     volumes = _mri_path(case, config, work)
-    path = volumes.with_suffix(".masks.npy")
+    fresh = _fresh_masks(case, volumes)
+    if fresh is not None:
+        return fresh
+    key = _masks_key(case, volumes)  # before reading: a change meanwhile is seen later
     prepared = load_mri(volumes)
-    stamps = {role: _stamp(case.masks[role]) for role in roles}
-    key = {"stamps": stamps, "volumes": dict(prepared.sources)}
-    if path.exists() and _about(path).get("key") == key:
-        return path
     target = Geometry(shape=config.size, affine=prepared.affine)
     array = np.zeros(prepared.array.shape, dtype=np.uint8)
     warnings = {}
@@ -184,6 +207,7 @@ def prepare_masks(case: Case, config: MriConfig, work: Path) -> Path | None:
         array[divmod(ROLES.index(role), len(TIMES))] = found.labels
         if found.lost:
             warnings[role] = lost_lesions(case.masks[role].name, found.lost)
+    path = _masks_path(volumes)
     _save_array(path, array)
     write_json(path.with_suffix(".json"), {"key": key, "warnings": warnings})
     return path
@@ -264,18 +288,21 @@ def prepared_case(case: Case, inputs: InputConfig, work: Path) -> PreparedCase:
         column = "wsi" if number == 0 else f"wsi{number + 1}"
         sources[column] = str(attributes.get("slide_fingerprint") or sha256_of(bag))
         bags.append(bag)
-    masks = None if mri is None else mri.with_suffix(".masks.npy")
     return PreparedCase(
         case=case,
         mri=mri,
         bags=tuple(bags),
         sources=sources,
-        masks=masks if masks is not None and masks.exists() else None,
+        masks=None if mri is None else _fresh_masks(case, mri),
     )
 
 
 def _mri_path(case: Case, config: MriConfig, work: Path) -> Path:
     return work / "mri" / case.case_id / f"{recipe_hash(config)}.npy"
+
+
+def _masks_path(volumes: Path) -> Path:
+    return volumes.with_suffix(".masks.npy")
 
 
 def _bag_path(case: Case, number: int, work: Path) -> Path:
@@ -300,6 +327,25 @@ def _fresh_mri(case: Case, path: Path) -> bool:
         if not file.is_file() or sha256_of(file) != about["sources"][role]:
             return False
     return True
+
+
+def _annotated(case: Case) -> list[str]:
+    return [role for role in ROLES if role in case.masks and role in case.volumes]
+
+
+def _masks_key(case: Case, volumes: Path) -> dict[str, Any]:
+    """Return what prepared annotations depend on: their files, and the volumes."""
+    return {
+        "stamps": {role: _stamp(case.masks[role]) for role in _annotated(case)},
+        "volumes": _about(volumes).get("sources", {}),
+    }
+
+
+def _fresh_masks(case: Case, volumes: Path) -> Path | None:
+    """Return the annotations beside prepared volumes, if they are the case's own."""
+    path = _masks_path(volumes)
+    fresh = path.exists() and _about(path).get("key") == _masks_key(case, volumes)
+    return path if fresh else None
 
 
 def _masks_to_crop(

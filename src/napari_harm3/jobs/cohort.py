@@ -15,10 +15,10 @@ from napari_harm3.cohort.table import (
     scan_cohort,
 )
 from napari_harm3.data.config import InputConfig
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, Stopped
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.encoders import encoder_for
-from napari_harm3.jobs.parallel import each
+from napari_harm3.jobs.parallel import each, stopping
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.phantom.config import PhantomConfig
 
@@ -154,7 +154,7 @@ def prepare_one(
     warnings: list[dict[str, Any]] = []
     volumes = slides = 0
     try:
-        made = prepare_mri(case, inputs.mri, work)
+        made = prepare_mri(case, inputs.mri, work, stopped=stopping)
         if made is not None:
             volumes = len(case.volumes)
             warnings += _told(case, warnings_of(made), "")
@@ -198,7 +198,7 @@ def prepare_case(
     from napari_harm3.data.prepare import prepare_mri, prepare_slides
 
     yield Progress(stage="volumes", step=0, of=1, text=case.case_id)
-    prepare_mri(case, inputs.mri, work)
+    prepare_mri(case, inputs.mri, work, stopped=stopping)
     yield Progress(stage="volumes", step=1, of=1, text=case.case_id)
     if case.slides:
         encoder = encoder_for(inputs.encoder, device)
@@ -212,6 +212,8 @@ def _located(
     """Return a failure by column: `case_faults` knows which file is to blame."""
     from napari_harm3.data.checks import case_faults
 
+    if isinstance(error, Stopped):  # no file is
+        raise error
     faults = [f for f in case_faults(case, quick=False) if f.column in columns]
     if not faults:
         faults = [Fault(case.row, None, str(error))]

@@ -30,7 +30,7 @@ class _Worker:
     """What a worker process knows of itself."""
 
     number: int = 0
-    stop: Any = None
+    stopped: Callable[[], bool] = lambda: False
 
 
 _self = _Worker()
@@ -59,8 +59,18 @@ def worker_number() -> int:
 
 
 def stopping() -> bool:
-    """Return whether this worker is asked to end; long work asks now and then."""
-    return _self.stop is not None and _self.stop.is_set()
+    """Return whether this process is asked to stop; long work asks now and then."""
+    return _self.stopped()
+
+
+@contextmanager
+def stoppable(stopped: Callable[[], bool]) -> Iterator[None]:
+    """Let `stopping` tell, for a while, what somebody else in this process heard."""
+    before, _self.stopped = _self.stopped, stopped
+    try:
+        yield
+    finally:
+        _self.stopped = before
 
 
 def each(
@@ -191,7 +201,7 @@ def _shielded() -> Iterator[None]:
 
 
 def _settle(stop: Any, numbers: Any) -> None:
-    _self.stop = stop
+    _self.stopped = stop.is_set
     with numbers.get_lock():
         _self.number = numbers.value
         numbers.value += 1

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.jobs.cohort import work_folder
+from napari_harm3.jobs.parallel import stopping
 from napari_harm3.jobs.progress import Job, Progress, finished
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def register_case(
 ) -> Job:
     """Lay post on pre and T2 on T1, rigidly; what was found before is kept.
 
+    It can be stopped in the middle of a step, see `parallel.stopping`.
+
     The result holds, by role, ``transforms`` (4x4, from RAS mm of the common space to
     RAS mm of the role's file; a poor registration is not applied), and
     ``registrations`` (``fixed``, ``matrix``, ``metric``, ``correlation``, each also
@@ -31,6 +34,7 @@ def register_case(
     from napari_harm3.mri.alignment import Alignment, alignment_plan
     from napari_harm3.mri.reading import read_volume
 
+    work = work_folder(cohort, work)
     one = read_cohort(cohort, allow_external=allow_external).case(case)
     plan = alignment_plan(one.volumes)
     count = len(one.volumes) + len(plan)
@@ -42,7 +46,7 @@ def register_case(
     for role, onto in plan:
         done = len(volumes) + len(steps)
         yield Progress(stage="register", step=done, of=count, text=f"{role} on {onto}")
-        step = registered(one, volumes, (role, onto), work_folder(cohort, work))
+        step = registered(one, volumes, (role, onto), work, stopped=stopping)
         steps[role] = (onto, step)
     alignment = Alignment(steps=steps)
     for role, message in alignment.warnings.items():

@@ -54,8 +54,12 @@ class RegisterConfig:
     bins: Annotated[int, Field(ge=8, le=256)] = 50
     """Bins of the joint histogram, for each volume."""
 
-    sampling: Annotated[float, Field(gt=0, le=1)] = 0.1
+    sampling: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Share of the voxels of a level that the measure is taken from."""
+
+    ignore_air: bool = True
+    """Measure in the fixed body alone where both show one contrast: air adds noise.
+    Between two contrasts it counts, since the skin's outline is what is surest."""
 
     iterations: Annotated[int, Field(ge=1, le=1000)] = 100
     """Steps of a level, at most."""

@@ -6,17 +6,19 @@ the fixed one's space.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from napari_harm3.artifacts import atomic_path, write_json
-from napari_harm3.errors import VolumeError
+from napari_harm3.errors import Stopped, VolumeError
 from napari_harm3.mri.config import RegisterConfig
 from napari_harm3.mri.intensity import foreground
 from napari_harm3.mri.resampling import Transform, placed, resample
@@ -41,6 +43,9 @@ LEAST_CORRELATION = 0.6
 MOST_MOVED_MM = 80.0
 """T2 lies no farther from T1; of one sequence at two times, which may lie anywhere,
 the correlation tells more."""
+
+LISTEN_SECONDS = 0.1
+"""How often a search looks whether it is to stop."""
 
 FLIP_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From RAS mm to ITK's LPS mm, and back."""
@@ -123,6 +128,7 @@ def register(
     config: RegisterConfig | None = None,
     *,
     same_sequence: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Registration:
     """Return the rigid transform that lays one volume on another.
 
@@ -137,18 +143,23 @@ def register(
         How it is searched.
     same_sequence
         Whether both show the same contrast, so that they should correlate.
+    stopped
+        Asked now and then whether to give up.
 
     Raises
     ------
     VolumeError
         If SimpleITK is not installed.
+    Stopped
+        If ``stopped`` says so.
     """
     search = config or RegisterConfig()
+    search = replace(search, ignore_air=search.ignore_air and same_sequence)
     lattice = _Lattice.of(fixed)
     before = lattice.judge(moving, np.eye(4), same_sequence=same_sequence)
     found = before
     for start in ("header", "moments"):
-        matrix = _searched(moving, fixed, search, start)
+        matrix = _searched(moving, fixed, search, start, stopped)
         if matrix is None:
             continue
         judged = lattice.judge(moving, matrix, same_sequence=same_sequence)
@@ -181,11 +192,7 @@ def without_bias(volume: Volume) -> Volume:
         If SimpleITK is not installed.
     """
     sitk = simpleitk()
-    whole = _image(volume)
-    body = sitk.GetImageFromArray(
-        foreground(volume.array).astype(np.uint8).transpose(2, 1, 0)
-    )
-    body.CopyInformation(whole)
+    whole, body = _image(volume), _body(volume)
     shrink = [max(1, round(BIAS_MM / length)) for length in volume.spacing_mm]
     # The field is smooth: it is fitted to few voxels and applied to all.
     with _one_thread():
@@ -283,7 +290,11 @@ def _entropy(share: Float[np.ndarray, "N"]) -> float:
 
 
 def _searched(
-    moving: Volume, fixed: Volume, config: RegisterConfig, start: str
+    moving: Volume,
+    fixed: Volume,
+    config: RegisterConfig,
+    start: str,
+    stopped: Callable[[], bool],
 ) -> Transform | None:
     """Return where the search from one start ends; None if the two never meet."""
     sitk = simpleitk()
@@ -312,10 +323,11 @@ def _searched(
             )
             search.SetOptimizerScalesFromPhysicalShift()
             search.SetInitialTransform(transform, inPlace=True)
-            with _one_thread():
-                search.Execute(
-                    _image(_coarser(fixed, level)), _image(_coarser(moving, level))
-                )
+            coarse = _coarser(fixed, level)
+            if config.ignore_air:
+                search.SetMetricFixedMask(_body(coarse))
+            images = [_image(coarse), _image(_coarser(moving, level))]
+            _execute(search, images, stopped)
     except RuntimeError:  # ITK: no sample of one lies in the other
         return None
     matrix = np.eye(4)
@@ -324,6 +336,29 @@ def _searched(
     matrix[:3, :3] = rotation
     matrix[:3, 3] = transform.GetTranslation() + pivot - rotation @ pivot
     return FLIP_LPS @ matrix @ FLIP_LPS
+
+
+def _execute(search: Any, images: list[Any], stopped: Callable[[], bool]) -> None:
+    """Let a search run to its end, or only to its next step once it is to stop.
+
+    It runs beside this thread, which so hears ``stopped`` and Ctrl+C at once: an error
+    that rose in ITK's own call of Python would be lost.
+    """
+    enough = Event()
+    step = simpleitk().sitkIterationEvent
+    search.AddCommand(step, lambda: enough.is_set() and search.StopRegistration())
+    with _one_thread(), ThreadPoolExecutor(max_workers=1) as beside:
+        running = beside.submit(search.Execute, *images)
+        try:
+            while not stopped():
+                if wait([running], timeout=LISTEN_SECONDS).done:
+                    running.result()
+                    break
+            else:
+                raise Stopped("Registration stopped; what was finished is kept.")
+        finally:
+            enough.set()
+    search.RemoveAllCommands()  # they hold the search, and it holds them
 
 
 def _coarser(volume: Volume, level: int) -> Volume:
@@ -361,6 +396,12 @@ def _image(volume: Volume) -> Any:
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((left @ right).ravel().tolist())
     return image
+
+
+def _body(volume: Volume) -> Any:
+    """Return where a volume shows the body, as SimpleITK's mask."""
+    marked = replace(volume, array=foreground(volume.array))
+    return simpleitk().Cast(_image(marked), simpleitk().sitkUInt8)
 
 
 @contextmanager

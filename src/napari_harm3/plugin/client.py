@@ -121,8 +121,10 @@ class Client(QObject):
             listener.failed(answer.text)
 
     def _kill_if_waiting(self, number: int) -> None:
-        if number in self._listeners and self._process is not None:
+        listener = self._listeners.pop(number, None)
+        if listener is not None and self._process is not None:
             self._process.kill()
+            listener.failed("")  # as was asked; others hear that the worker died
 
     def _died(self) -> None:
         self._process = None

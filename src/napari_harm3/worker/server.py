@@ -1,4 +1,8 @@
-"""The worker's loop: one job at a time, cancelled between two of its messages."""
+"""The worker's loop: one job at a time.
+
+It is cancelled between two of its messages, or where long work asks, see
+`parallel.stopping`.
+"""
 
 import os
 import queue
@@ -11,14 +15,15 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, Stopped
+from napari_harm3.jobs.parallel import stoppable
 from napari_harm3.jobs.progress import Progress
 from napari_harm3.worker.arrays import put_arrays, remove_arrays
 from napari_harm3.worker.messages import Answer, Request
 from napari_harm3.worker.table import job_of
 
 LEAST_SECONDS = 0.05
-"""Progress closer together than this is dropped: nobody could see it."""
+"""Progress of a stage closer together than this is dropped: nobody could see it."""
 
 
 class Server:
@@ -71,7 +76,10 @@ class Server:
 
     def _run(self, request: Request) -> None:
         try:
-            self._follow(request)
+            with stoppable(lambda: self._stopped(request)):
+                self._follow(request)
+        except Stopped:
+            self._say(Answer(id=request.id, kind="cancelled"))
         except (Harm3Error, OSError) as error:
             self._say(Answer(id=request.id, kind="refused", text=str(error)))
         except Exception:  # noqa: BLE001 - the one place where a bug is caught: told whole
@@ -80,21 +88,25 @@ class Server:
             )
 
     def _follow(self, request: Request) -> None:
-        job, last = job_of(request.job, request.params), 0.0
+        job, last, stage = job_of(request.job, request.params), 0.0, ""
         for message in job:
-            if request.id in self._cancelled or self._quit.is_set():
+            if self._stopped(request):
                 close = getattr(job, "close", None)
                 if close is not None:
                     close()
-                self._say(Answer(id=request.id, kind="cancelled"))
-                return
+                raise Stopped("Cancelled.")
             now = time.monotonic()
             if message.result is not None:
                 result = put_arrays(message.result, self._arrays / str(request.id))
                 self._say(Answer(id=request.id, kind="result", result=result))
-            elif message.warning or now - last >= LEAST_SECONDS:
-                last = now
+            elif (
+                message.warning or message.stage != stage or now - last >= LEAST_SECONDS
+            ):
+                last, stage = now, message.stage
                 self._say(_progress(request.id, message))
+
+    def _stopped(self, request: Request) -> bool:
+        return request.id in self._cancelled or self._quit.is_set()
 
     def _say(self, answer: Answer) -> None:
         self._answers.write(answer.line())

@@ -312,15 +312,17 @@ class AlignButton(QPushButton):
     def _label(self) -> None:
         ready = sum(volume.image is not None for volume in self._scanned) >= 2
         text, tip = "Align", "Lay post on pre and T2 on T1, rigidly"
+        keys = "then each press of Shift-B swaps"
         if self._request is not None:
             text, tip = "Cancel", "Stop aligning"
-        elif self._aligned and self._session.transforms:
-            text, tip = "As scanned", "Show the volumes where they were scanned"
         elif self._aligned:
+            keys = "each press of Shift-B does"
             text, tip = "Aligned", "Show the volumes laid on each other"
+            if self._session.transforms:
+                text, tip = "As scanned", "Show the volumes where they were scanned"
         self.setText(text)
         self.setToolTip(
-            f"{tip} (Shift-B swaps)" if ready else "Open a case with two volumes first"
+            f"{tip}; {keys}" if ready else "Open a case with two volumes first"
         )
         self.setEnabled(ready)
 
