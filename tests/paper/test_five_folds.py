@@ -66,3 +66,14 @@ def test_the_inner_part_is_stratified_and_apart_from_what_is_fitted():
     assert set(fitted) | set(inner) == set(labels)
     assert sum(labels[name] for name in inner) == 12
     assert len(inner) == 40
+
+
+def test_all_cases_of_a_patient_share_a_fold():
+    patients = cases(20, 20)
+    twins = [
+        Case(case_id=f"{c.case_id}-2", row=100, pcr=c.pcr, extra={"patient_id": "C3"})
+        for c in patients[3:4]
+    ]
+    folds = assign_folds([*patients, *twins], folds=5, seed=0)
+
+    assert folds["C3-2"] == folds["C3"]

@@ -182,7 +182,9 @@ def test_features_made_in_two_ways_are_refused(prepared, tmp_path):
 
 
 def test_nothing_to_train_on_is_said(tmp_path):
-    with pytest.raises(TrainingError, match="No case is complete and labelled"):
+    with pytest.raises(
+        TrainingError, match="No case has a label and all that harm3 needs"
+    ):
         list(events_of([], tiny_run(), tmp_path / "run"))
 
 
@@ -199,7 +201,7 @@ def test_repeats_draw_other_folds(prepared, tmp_path):
 def test_only_complete_labelled_cases_are_trainable(prepared):
     cohort = cohort_of(prepared, made_up_case(30, volumes={}))
 
-    cases, left_out = trainable(cohort)
+    cases, left_out = trainable(cohort, tiny_run())
 
     assert len(cases) == 12
     assert left_out == {"C30": "lacks t1_pre, t1_post, t2_pre, t2_post"}

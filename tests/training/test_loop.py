@@ -9,7 +9,9 @@ import torch
 from model_cases import TINY_PATCH_WIDTH
 from napari_harm3.errors import TrainingError
 from napari_harm3.models.registry import build_model
-from napari_harm3.training.loop import Engine, EpochEvent, StepEvent, exchanged
+from napari_harm3.training.events import EpochEvent, StepEvent
+from napari_harm3.training.exchange import exchanged
+from napari_harm3.training.loop import Engine
 from napari_harm3.training.state import load_state, state_folders
 from training_cases import made_up_item, tiny_run
 

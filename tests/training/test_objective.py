@@ -1,6 +1,7 @@
 """What is minimised, against plain arithmetic."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ LOSSES = {"reconstruction": 3.0, "kl": 5.0, "contrast": 7.0, "own": 11.0}
 CONFIG = TrainingConfig(reconstruction=0.5, kl=0.1, contrast=2.0, l1=0.01, kl_warmup=10)
 
 
-def asked(*, epoch: int = 99, positive_weight: float = 1.0, l1=None):
+def asked(*, epoch: int = 99, positive_weight: float = 1.0, **has):
     prediction = Prediction(
         logit=LOGIT, losses={name: torch.tensor(v) for name, v in LOSSES.items()}
     )
@@ -25,7 +26,7 @@ def asked(*, epoch: int = 99, positive_weight: float = 1.0, l1=None):
         CONFIG,
         epoch=epoch,
         positive_weight=positive_weight,
-        l1=l1,
+        network=SimpleNamespace(**has),
     )
 
 

@@ -52,6 +52,11 @@ class Case:
     """Every other column, as text."""
 
     @property
+    def patient(self) -> str:
+        """Whose case it is: the column ``patient_id``, or a patient of its own."""
+        return self.extra.get("patient_id", "").strip() or self.case_id
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """The inputs that the case lacks, of the four volumes and ``wsi``."""
         absent = tuple(role for role in ROLES if role not in self.volumes)

@@ -10,21 +10,26 @@ from napari_harm3.errors import CohortError
 def assign_folds(cases: Sequence[Case], *, folds: int, seed: int) -> dict[str, int]:
     """Return the fold that holds out each labelled case; test cases have none.
 
-    Folds given in the table win over drawn ones.
+    Folds given in the table win over drawn ones. All cases of a patient
+    (``patient_id``) share a fold; drawn, by the label of the first of them.
 
     Raises
     ------
     CohortError
-        If only some cases have a given fold, the given folds are not 0 to K-1, or
-        there are fewer cases of a class than folds.
+        If only some cases have a given fold, the given folds are not 0 to K-1 or
+        split a patient, one holds out a single class, or there are fewer cases of a
+        class than folds.
     """
     fitted = [case for case in cases if case.pcr is not None and case.split != "test"]
     given = [case for case in fitted if case.fold is not None]
     if given:
         return _given(fitted, given)
-    assigned: dict[str, int] = {}
+    first: dict[str, Case] = {}
+    for case in sorted(fitted, key=lambda case: case.case_id):
+        first.setdefault(case.patient, case)
+    dealt: dict[str, int] = {}
     for label in (0, 1):
-        members = sorted(case.case_id for case in fitted if case.pcr == label)
+        members = sorted(name for name, case in first.items() if case.pcr == label)
         if len(members) < folds:
             raise CohortError(
                 f"Only {len(members)} cases have pcr {label}, too few for {folds} "
@@ -34,8 +39,8 @@ def assign_folds(cases: Sequence[Case], *, folds: int, seed: int) -> dict[str, i
         # The second class is dealt from the other end, so that sizes stay even.
         order = range(folds) if label == 0 else range(folds - 1, -1, -1)
         deal = list(order)
-        assigned |= {name: deal[i % folds] for i, name in enumerate(members)}
-    return assigned
+        dealt |= {name: deal[i % folds] for i, name in enumerate(members)}
+    return {case.case_id: dealt[case.patient] for case in fitted}
 
 
 def _given(fitted: Iterable[Case], given: Sequence[Case]) -> dict[str, int]:
@@ -52,7 +57,29 @@ def _given(fitted: Iterable[Case], given: Sequence[Case]) -> dict[str, int]:
             f"The column 'fold' says {sorted(set(assigned.values()))}: folds are "
             "numbered 0 to K-1, at least two."
         )
+    _check_given(given)
     return assigned
+
+
+def _check_given(given: Sequence[Case]) -> None:
+    """Refuse folds that split a patient, or hold out one class alone."""
+    home: dict[str, Case] = {}
+    for case in given:
+        other = home.setdefault(case.patient, case)
+        if other.fold != case.fold:
+            raise CohortError(
+                f"The column 'fold' splits patient {case.patient}: {other.case_id} is "
+                f"in fold {other.fold} and {case.case_id} in fold {case.fold}. Put all "
+                "cases of a patient in one fold."
+            )
+    for fold in sorted({case.fold for case in given if case.fold is not None}):
+        labels = {case.pcr for case in given if case.fold == fold}
+        if len(labels) < 2:
+            raise CohortError(
+                f"Fold {fold} of the column 'fold' holds only cases with pcr "
+                f"{labels.pop()}: nothing can be measured there. Deal both classes "
+                "over all folds."
+            )
 
 
 def inner_split(

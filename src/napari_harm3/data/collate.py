@@ -38,6 +38,7 @@ def collate(
             bags[number, :patches] = item.features
             centres[number, :patches] = item.centres_um
             mask[number, :patches] = True
+    columns = [item.clinical for item in items if item.clinical is not None]
     labels = [math.nan if i.case.pcr is None else float(i.case.pcr) for i in items]
     return CaseBatch(
         mri=torch.from_numpy(mri),
@@ -48,5 +49,24 @@ def collate(
         wsi_avail=torch.from_numpy(mask.any(axis=1)),
         label=torch.tensor(labels),
         aligned=torch.tensor([item.aligned for item in items]),
+        **_annotations(items, volume_size),
+        clinical=torch.from_numpy(np.stack(columns)) if columns else None,
         case_ids=tuple(item.case.case_id for item in items),
     )
+
+
+def _annotations(
+    items: Sequence[CaseItem], volume_size: Sequence[int]
+) -> dict[str, torch.Tensor]:
+    """Return where lesions are marked, if any case was read with its annotations."""
+    if all(item.masks is None for item in items):
+        return {}
+    marked = np.zeros((len(items), 2, 2, 1, *volume_size), np.float32)
+    for number, item in enumerate(items):
+        if item.masks is not None:
+            marked[number, :, :, 0] = item.masks > 0
+    annotated = np.stack([item.annotated for item in items])
+    return {
+        "tumour_mask": torch.from_numpy(marked),
+        "tumour_mask_avail": torch.from_numpy(annotated),
+    }

@@ -27,6 +27,9 @@ class InputConfig:
     tissue: AnyTissueConfig = Field(default_factory=TissueConfig)
     patches: PatchConfig = Field(default_factory=PatchConfig)
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
+    clinical: tuple[str, ...] = ("age", "sex", "subsite", "hpv", "stage", "cps")
+    """Columns of the cohort table for methods that look at them; those that the table
+    lacks are left out."""
 
     @classmethod
     def of_size(cls, size: Size) -> "InputConfig":

@@ -1,6 +1,6 @@
 """A prepared case as arrays, and a set of them for training."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,13 +8,24 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy.random import default_rng
 
-from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.case import ROLES, Case
+from napari_harm3.data.clinical import ClinicalEncoding
 from napari_harm3.data.prepare import PreparedCase, load_masks, load_mri
 from napari_harm3.mri.augment import augmented
 from napari_harm3.mri.config import AugmentConfig
 from napari_harm3.mri.resampling import Transform
 from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.features import Bag
+
+PATTERNS: Mapping[str, Collection[str]] = {
+    "wsi": {"wsi"},
+    "t1": {"t1_pre", "t1_post"},
+    "t2": {"t2_pre", "t2_post"},
+    "pre": {"t1_pre", "t2_pre"},
+    "post": {"t1_post", "t2_post"},
+    "mri": set(ROLES),
+}
+"""What modality dropout takes from a case, one at a time."""
 
 FALLBACK_SIDE_UM = 112.0
 """Side of a patch whose file does not say it: 224 pixels at 0.5 microns."""
@@ -39,11 +50,51 @@ class CaseItem:
     masks: UInt8[np.ndarray, "S T D H W"] | None = None
     """Annotations on the common grid; an absent one is all zero."""
 
+    clinical: Float[np.ndarray, "c"] | None = None
+    """Columns of the cohort table as numbers; NaN where one is blank."""
 
-def load_item(prepared: PreparedCase) -> CaseItem:
-    """Return a case's volumes and the patches of all its slides in one bag."""
-    mri = None if prepared.mri is None else load_mri(prepared.mri)
-    bags = [read_bag(path) for path in prepared.bags]
+    @property
+    def annotated(self) -> Bool[np.ndarray, "S T"]:
+        """Which volumes have an annotation, if only one that marks nothing."""
+        there = [self.masks is not None and role in self.case.masks for role in ROLES]
+        return np.array(there).reshape(2, 2) & self.available
+
+    def without(self, dropped: str) -> "CaseItem":
+        """Return the case as if it lacked one of `PATTERNS`."""
+        if dropped == "wsi":
+            return replace(self, features=None, centres_um=None)
+        if self.mri is None:
+            return self
+        gone = np.array([role in PATTERNS[dropped] for role in ROLES])
+        left = self.available & ~gone.reshape(2, 2)
+        mri = np.where(left[..., None, None, None], self.mri, np.float32(0))
+        return replace(self, mri=mri, available=left)
+
+
+def load_item(
+    prepared: PreparedCase,
+    *,
+    reads: Collection[str] = ("mri", "wsi", "annotation"),
+    clinical: ClinicalEncoding | None = None,
+) -> CaseItem:
+    """Return a case's volumes and the patches of all its slides in one bag.
+
+    Parameters
+    ----------
+    prepared
+        Where they lie.
+    reads
+        What is read of ``mri``, ``wsi`` and ``annotation``; the rest is as if absent.
+    clinical
+        How the columns of the cohort table are read, for who looks at them.
+    """
+    mri, masks = None, None
+    if prepared.mri is not None and "mri" in reads:
+        mri = load_mri(prepared.mri)
+        if prepared.masks is not None and "annotation" in reads:
+            masks = load_masks(prepared.masks)
+    paths = prepared.bags if "wsi" in reads else ()
+    bags = [read_bag(path) for path in paths]
     features = np.concatenate([bag.features for bag in bags]) if bags else None
     centres = np.concatenate([_centres_um(bag) for bag in bags]) if bags else None
     return CaseItem(
@@ -55,7 +106,8 @@ def load_item(prepared: PreparedCase) -> CaseItem:
         centres_um=centres,
         affine=np.eye(4) if mri is None else mri.affine,
         transforms={} if mri is None else mri.transforms,
-        masks=None if prepared.masks is None else load_masks(prepared.masks),
+        masks=masks,
+        clinical=None if clinical is None else clinical.of(prepared.case),
     )
 
 
@@ -81,10 +133,16 @@ class Variation:
     patch_cap: int
     """Most patches of a bag that a step sees."""
 
+    modality_dropout: float = 0.0
+    """Chance that a case is shown without one of `PATTERNS`."""
+
     def of(self, item: CaseItem, epoch: int) -> CaseItem:
         """Return the case as an epoch sees it."""
         key = [self.seed, epoch, *item.case.case_id.encode()]
         rng = default_rng(key)
+        if self.modality_dropout:
+            # From a stream of its own: all else is drawn as without dropout.
+            item = self._dropped(item, default_rng([*key, 1]))
         if item.mri is not None:
             mri, masks = augmented(item.mri, self.augment, rng, item.masks)
             item = replace(item, mri=mri, masks=masks)
@@ -96,3 +154,11 @@ class Variation:
         return replace(
             item, features=item.features[chosen], centres_um=item.centres_um[chosen]
         )
+
+    def _dropped(self, item: CaseItem, rng: np.random.Generator) -> CaseItem:
+        """Return the case without an input, if that is drawn and leaves it another."""
+        if rng.random() >= self.modality_dropout:
+            return item
+        left = item.without(str(rng.choice(list(PATTERNS))))
+        nothing = left.features is None and not left.available.any()
+        return item if nothing else left

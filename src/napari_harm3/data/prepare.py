@@ -23,7 +23,6 @@ from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.resampling import placed, resample_labels
 from napari_harm3.mri.volume import Geometry, Volume
 from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_attributes
-from napari_harm3.wsi.encoder import Encoder
 from napari_harm3.wsi.extraction import extract
 from napari_harm3.wsi.layout import describe, is_made, lay_out
 from napari_harm3.wsi.slide import open_slide
@@ -31,6 +30,7 @@ from napari_harm3.wsi.slide import open_slide
 if TYPE_CHECKING:
     from napari_harm3.mri.alignment import Alignment
     from napari_harm3.mri.register import Registration
+    from napari_harm3.wsi.encoder import Encoder
 
 PAIRED = (".mhd", ".nhdr")
 """Headers whose voxels lie in another file."""
@@ -244,7 +244,7 @@ def load_masks(path: Path) -> UInt8[np.ndarray, "S T D H W"]:
 
 
 def prepare_slides(
-    case: Case, inputs: InputConfig, work: Path, encoder: Encoder
+    case: Case, inputs: InputConfig, work: Path, encoder: "Encoder"
 ) -> Iterator[tuple[int, int]]:
     """Turn a case's slides into bags, yielding patches done and patches in all.
 

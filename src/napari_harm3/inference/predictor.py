@@ -1,7 +1,7 @@
 """Ask a trained model: a run folder, or a model folder that was given away."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +12,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from napari_harm3.artifacts import write_json
-from napari_harm3.cohort.case import ROLES
-from napari_harm3.config import read_toml, to_plain, write_toml
+from napari_harm3.cohort.case import Case
+from napari_harm3.config import from_plain, read_toml, to_plain, write_toml
+from napari_harm3.data.clinical import ClinicalEncoding
 from napari_harm3.data.collate import collate
 from napari_harm3.data.config import InputConfig
-from napari_harm3.data.dataset import load_item
+from napari_harm3.data.dataset import PATTERNS, CaseItem, load_item
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.errors import ConfigError, FeatureError, ModelError
 from napari_harm3.models.checkpoint import ABOUT, WEIGHTS, load_weights, read_about
 from napari_harm3.models.interface import CaseBatch
-from napari_harm3.models.registry import MODELS, build_model
+from napari_harm3.models.registry import build_model, model_entry
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.run import fold_folders
 from napari_harm3.wsi.bags import read_attributes
@@ -96,6 +97,11 @@ class Predictor:
         return next(iter(self._about.values()))
 
     @property
+    def _encoding(self) -> ClinicalEncoding:
+        plain = self.about.get("clinical", {})
+        return from_plain(ClinicalEncoding, plain, source=self.folder.name)
+
+    @property
     def folds(self) -> list[int]:
         """Numbers of the folds."""
         return sorted(self._about)
@@ -113,9 +119,25 @@ class Predictor:
     @property
     def requires(self) -> tuple[str, ...]:
         """The inputs without which the model says nothing."""
-        modalities = MODELS[self.config.method].modalities
-        roles = ROLES if "mri" in modalities else ()
-        return (*roles, "wsi") if "wsi" in modalities else tuple(roles)
+        return self.config.model.required
+
+    def lacks(self, case: Case) -> tuple[str, ...]:
+        """Return the inputs that a case lacks, without which nothing is said of it."""
+        return model_entry(self.config.method).lacks(case, self.config.model)
+
+    def auc_without(self, missing: Collection[str]) -> float | None:
+        """Return the mean AUC over folds of cases that lacked the same inputs.
+
+        None if that was not measured.
+        """
+        patterns = [name for name, gone in PATTERNS.items() if gone == set(missing)]
+        found = [
+            about["auc_when_missing"][name]
+            for about in self._about.values()
+            for name in patterns
+            if about.get("auc_when_missing", {}).get(name) is not None
+        ]
+        return sum(found) / len(found) if found else None
 
     def threshold(self, folds: Sequence[int]) -> float:
         """Return the mean decision threshold of folds, chosen in training."""
@@ -159,7 +181,7 @@ class Predictor:
         """
         self.check_blind()
         self._check_features(prepared)
-        item, width = load_item(prepared), int(self.about["patch_width"])
+        item, width = self.item(prepared), int(self.about["patch_width"])
         if item.features is not None and item.features.shape[1] != width:
             raise FeatureError(
                 f"{prepared.bags[0].name} has {item.features.shape[1]} features a "
@@ -167,6 +189,16 @@ class Predictor:
             )
         batch = collate([item], volume_size=self.inputs.mri.size, patch_width=width)
         return batch.to(self.device)
+
+    def item(self, prepared: PreparedCase) -> CaseItem:
+        """Return a case as arrays, of which only what the model looks at."""
+        entry = model_entry(self.config.method)
+        clinical = "clinical" in entry.modalities
+        return load_item(
+            prepared,
+            reads=entry.reads,
+            clinical=self._encoding if clinical else None,
+        )
 
     def check_blind(self) -> None:
         """Refuse a model that is told where the lesion is.
@@ -198,6 +230,7 @@ class Predictor:
                 self.config.model,
                 volume_size=self.inputs.mri.size,
                 patch_width=int(about["patch_width"]),
+                clinical_width=self._encoding.width,
             )
             load_weights(about["folder"], network, about["sha256"])
             self._networks[fold] = network.eval().to(self.device)
@@ -318,9 +351,11 @@ def _recipe(folder: Path) -> RunConfig:
 
 
 def _without_paths(config: RunConfig) -> RunConfig:
-    """Return a recipe in which the encoder's weights are named, not located."""
-    encoder = config.inputs.encoder
-    if encoder.weights is None:
-        return config
-    encoder = replace(encoder, weights=Path(encoder.weights.name))
-    return replace(config, inputs=replace(config.inputs, encoder=encoder))
+    """Return a recipe in which files of weights are named, not located."""
+    encoder, model = config.inputs.encoder, config.model
+    if encoder.weights is not None:
+        encoder = replace(encoder, weights=Path(encoder.weights.name))
+    if getattr(model, "weights", None) is not None:
+        model = replace(model, weights=Path(model.weights.name))  # type: ignore[attr-defined,call-arg]
+    inputs = replace(config.inputs, encoder=encoder)
+    return replace(config, inputs=inputs, model=model)

@@ -81,8 +81,8 @@ def blank_row(case: Case, predictor: "Predictor") -> dict[str, Any]:
 
 
 def lacking(case: Case, predictor: "Predictor") -> str:
-    """Say which inputs a case lacks for a model; empty if none."""
-    absent = [name for name in case.missing if name in predictor.requires]
+    """Say which inputs a case lacks without which a model says nothing."""
+    absent = predictor.lacks(case)
     if not absent:
         return ""
     return (
@@ -106,7 +106,22 @@ def _ask(predictor: "Predictor", case: Case, work: Path) -> dict[str, Any]:
         "probability": predictor.probability(batch, sight.folds),
         "seen": sight.seen,
         "folds": list(sight.folds),
+        "message": answered_without(case, predictor),
     }
+
+
+def answered_without(case: Case, predictor: "Predictor") -> str:
+    """Say what a model that can do without had to do without; empty if nothing."""
+    if not case.missing or predictor.requires:
+        return ""
+    missing = ", ".join(case.missing)
+    known = predictor.auc_without(case.missing)
+    measured = (
+        "how good it is then was not measured"
+        if known is None
+        else f"its AUC then was {known:.3f} in cross-validation"
+    )
+    return f"answered without {missing}: {measured}"
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:

@@ -33,6 +33,14 @@ class CaseBatch:
     """True where pre and post share a grid or a recorded transform."""
 
     tumour_mask: Float[Tensor, "B S T 1 D H W"] | None = None
+    """1 where any lesion is marked, on the grid of ``mri``; for training alone."""
+
+    tumour_mask_avail: Bool[Tensor, "B S T"] | None = None
+    """True where a volume was annotated, if only to say that it shows no lesion."""
+
+    clinical: Float[Tensor, "B c"] | None = None
+    """Columns of the cohort table, standardised on the training part."""
+
     case_ids: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> "CaseBatch":
@@ -64,11 +72,17 @@ class Prediction:
 
     feature_maps: dict[str, Float[Tensor, "B C d h w"]] = field(default_factory=dict)
     """Output of the encoder's last convolutional layer by role (``t1_pre`` ...), in
-    the graph, so that a heat map needs no hook. Rows of absent volumes are zero."""
+    the graph, so that a heat map needs no hook. Rows of absent volumes are zero. A
+    network that stacks volumes as channels has one map, which stands under each."""
 
 
 class Network(Protocol):
-    """A registered network."""
+    """A registered network.
+
+    It may have ``l1()``, the norm of section 3.2, and ``loss_weights``: what its
+    auxiliary losses weigh, by name, where they are not HARM3's; ``bce`` is the
+    classification's own.
+    """
 
     def __call__(self, batch: CaseBatch) -> Prediction:
         """Return the prediction for a batch."""

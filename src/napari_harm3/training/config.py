@@ -1,16 +1,27 @@
 """How a method is trained and measured (sections 3.1 and 3.2 of the paper)."""
 
-from dataclasses import replace
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
 from napari_harm3.data.config import InputConfig, Size
-from napari_harm3.errors import ConfigError
-from napari_harm3.models.harm3.config import SMALL_HARM3, Harm3Config
+from napari_harm3.errors import ConfigError, ModelError
+from napari_harm3.models.config import ModelConfig
+from napari_harm3.models.harm3.config import Harm3Config
+from napari_harm3.models.registry import config_class, method_names, model_entry
 from napari_harm3.mri.config import AugmentConfig
+
+__all__ = ["RunConfig", "TrainingConfig", "method_names"]
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -27,8 +38,14 @@ class TrainingConfig:
     batch: Annotated[int, Field(ge=2, le=512)] = 8
     """Cases a step."""
 
+    optimizer: Literal["adam", "adamw", "sgd", "radam"] = "adam"
+    """How weights are moved; the paper's is Adam."""
+
     learning_rate: Positive = 1e-4
-    """Of Adam; constant."""
+    """Of the optimizer; constant."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; no other has one."""
 
     weight_decay: NotNegative = 1e-6
     """L2, coupled as in Adam."""
@@ -69,6 +86,10 @@ class TrainingConfig:
     patch_cap: Annotated[int, Field(ge=1)] = 4000
     """Most patches of a bag that a step sees; tests see all."""
 
+    modality_dropout: Share = 0.0
+    """Chance that a training case is shown without its slide, a sequence, a time or
+    all of its MRI, for networks that can do without; not in the paper."""
+
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     accumulate: Annotated[int, Field(ge=1, le=64)] = 1
@@ -85,14 +106,13 @@ class TrainingConfig:
     """Epochs between looks at what the inner AUC is without slide, and without MRI."""
 
 
-PAPER_TRAINING = TrainingConfig(class_weights=False, inner_fraction=0.0, ema=0.0)
-"""The paper's recipe to the letter, where it speaks."""
-
-METHODS = {"harm3": TrainingConfig(), "harm3-paper": PAPER_TRAINING}
-"""The recipe of each method; the network is the same."""
-
 SMALL: dict[str, Any] = {"epochs": 16, "learning_rate": 1e-3, "patience": 16}
 """What is other at the small size: at 1e-4 it is still learning after 16 epochs."""
+
+LITERAL = "harm3-paper"
+"""The paper's recipe to the letter, at any size."""
+
+Budget = Literal["matched", "native"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -111,8 +131,36 @@ class RunConfig:
 
     seed: Annotated[int, Field(ge=0)] = 0
     inputs: InputConfig = Field(default_factory=InputConfig)
-    model: Harm3Config = Field(default_factory=Harm3Config)
+    model: SerializeAsAny[ModelConfig] = Field(default_factory=Harm3Config)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+    @field_validator("model", mode="wrap")
+    @classmethod
+    def _of_its_own_class(
+        cls, value: Any, _: ValidatorFunctionWrapHandler
+    ) -> ModelConfig:
+        """Read what a file says by the class whose ``network`` it names."""
+        if isinstance(value, ModelConfig):
+            return value
+        named = value.get("network", "harm3") if isinstance(value, dict) else "harm3"
+        try:
+            kind = config_class(str(named))
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+        return TypeAdapter(kind).validate_json(json.dumps(value))
+
+    @model_validator(mode="after")
+    def _fits_the_method(self) -> Self:
+        try:
+            takes = model_entry(self.method).sizes["full"].network
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+        if self.model.network != takes:
+            raise ValueError(
+                f"{self.method} takes a model of network '{takes}', not "
+                f"'{self.model.network}'"
+            )
+        return self
 
     @classmethod
     def of(
@@ -123,6 +171,7 @@ class RunConfig:
         seed: int = 0,
         folds: int = 5,
         epochs: int | None = None,
+        budget: Budget = "matched",
     ) -> "RunConfig":
         """Return the registered recipe of a method at a size.
 
@@ -136,27 +185,30 @@ class RunConfig:
             Of the cross-validation.
         epochs
             None for the recipe's own.
+        budget
+            ``matched`` trains every method alike, ``native`` as its authors did.
 
         Raises
         ------
         ConfigError
             If there is no such method.
         """
-        if method not in METHODS:
-            raise ConfigError(
-                f"There is no method '{method}': `harm3 models` lists them."
-            )
-        training = METHODS[method]
-        if size == "small" and method != "harm3-paper":
-            training = replace(training, **SMALL)
+        try:
+            entry = model_entry(method)
+        except ModelError as error:
+            raise ConfigError(str(error)) from error
+        small = size == "small" and method != LITERAL
+        fields = {**(SMALL if small else {}), **entry.recipe}
+        if budget == "native":
+            fields |= entry.native
         if epochs is not None:
-            training = replace(training, epochs=epochs)
+            fields["epochs"] = epochs
         return cls(
             method=method,
             size=size,
             folds=folds,
             seed=seed,
             inputs=InputConfig.of_size(size),
-            model=SMALL_HARM3 if size == "small" else Harm3Config(),
-            training=training,
+            model=entry.sizes[size],
+            training=TrainingConfig(**fields),
         )

@@ -1,28 +1,27 @@
 """Five folds by patient (section 3.1), one after the other or side by side."""
 
-import multiprocessing
-import queue
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from multiprocessing.context import SpawnProcess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.splits import assign_folds
 from napari_harm3.cohort.table import Cohort
+from napari_harm3.config import to_plain
+from napari_harm3.data.clinical import ClinicalEncoding, clinical_encoding
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.errors import FeatureError, Harm3Error, Stopped, TrainingError
+from napari_harm3.errors import FeatureError, TrainingError
+from napari_harm3.models.registry import model_entry
 from napari_harm3.training.config import RunConfig
+from napari_harm3.training.events import Event
 from napari_harm3.training.fold import FoldTask, run_fold
+from napari_harm3.training.fold_pool import run_tasks
 from napari_harm3.training.run import (
     REFIT,
     STOP,
     append_event,
     check_cases,
+    end_noted,
     write_card,
     write_folds,
     write_results,
@@ -30,18 +29,27 @@ from napari_harm3.training.run import (
 from napari_harm3.wsi.bags import read_attributes, read_bag
 from napari_harm3.wsi.features import IDENTITY
 
-Event = dict[str, Any]
-POLL_SECONDS = 0.2
 STEP_SECONDS = 2.0
 """Steps are noted in ``events.jsonl`` no more often than this; epochs always."""
 
 
-def trainable(cohort: Cohort) -> tuple[list[Case], dict[str, str]]:
-    """Return the complete, labelled cases, and why each other one is left out."""
+def trainable(cohort: Cohort, *configs: RunConfig) -> tuple[list[Case], dict[str, str]]:
+    """Return the labelled cases that have what every method needs.
+
+    Returns
+    -------
+    :
+        The cases, and why each other one is left out.
+    """
     left_out = {}
     for case in cohort.cases:
-        if case.missing:
-            left_out[case.case_id] = f"lacks {', '.join(case.missing)}"
+        lacks = {
+            name: None
+            for config in configs
+            for name in model_entry(config.method).lacks(case, config.model)
+        }
+        if lacks:
+            left_out[case.case_id] = f"lacks {', '.join(lacks)}"
         elif case.pcr is None:
             left_out[case.case_id] = "has no label"
         elif case.split == "test":
@@ -56,7 +64,7 @@ def cross_validate(
     run: Path,
     *,
     device: str,
-    jobs: int = 1,
+    train: Callable[[Sequence[FoldTask]], Iterator[Event]] | None = None,
 ) -> Iterator[Event]:
     """Train every fold and yield events; the last holds the ``metrics``.
 
@@ -72,8 +80,9 @@ def cross_validate(
         Checked by `open_run`.
     device
         ``cpu`` or ``cuda:N``.
-    jobs
-        Folds at once, each in a process of its own with one thread.
+    train
+        Trains folds, wherever that may be, and yields their `noted_events`; here, one
+        after the other, if not given.
 
     Raises
     ------
@@ -85,15 +94,10 @@ def cross_validate(
     Stopped
         If ``RUN/stop`` appeared.
     """
-    try:
-        yield from _validated(cohort, prepared, config, run, device, jobs)
-    except (Harm3Error, OSError) as error:
-        kind = "stopped" if isinstance(error, Stopped) else "failed"
-        _noted(run, {"kind": kind, "text": str(error)})
-        raise
-    except GeneratorExit:  # whoever asked for events has gone
-        _noted(run, {"kind": "stopped", "text": "Training stopped."})
-        raise
+    with end_noted(run):
+        yield from _validated(
+            cohort, prepared, config, run, device, train or one_by_one
+        )
 
 
 def refit(
@@ -132,7 +136,7 @@ def refit(
         run=run / REFIT,
         fitted=tuple(prepared),
         held_out=(),
-        origin=_origin(cohort, prepared, config),
+        origin=run_origin(cohort, prepared, config),
         device=device,
     )
     yield from run_fold(task, stopped=(run / STOP).exists)
@@ -144,24 +148,81 @@ def _validated(
     config: RunConfig,
     run: Path,
     device: str,
-    jobs: int,
+    train: Callable[[Sequence[FoldTask]], Iterator[Event]],
 ) -> Iterator[Event]:
-    _, left_out = trainable(cohort)
+    _, left_out = trainable(cohort, config)
+    tasks = plan(cohort, prepared, config, run, device=device)
     for case_id, why in left_out.items():
         yield _noted(run, {"kind": "left_out", "text": f"{case_id} {why}"})
-    origin = _origin(cohort, prepared, config)
-    tasks = _tasks(prepared, config, run, origin, device)
+    yield from train(tasks)
+    yield conclude(tasks, left_out)
+
+
+def plan(
+    cohort: Cohort,
+    prepared: Sequence[PreparedCase],
+    config: RunConfig,
+    run: Path,
+    *,
+    device: str,
+) -> list[FoldTask]:
+    """Return what is to be done for every fold, and write ``folds.csv``.
+
+    Raises
+    ------
+    TrainingError, CohortError, FeatureError
+        If there are too few cases of a class, two cases share a file, the run was
+        begun with other cases, or the features were made in different ways.
+    """
+    check_distinct(prepared)
+    tasks = _tasks(prepared, config, run, run_origin(cohort, prepared, config), device)
     write_folds(run, [(p.case.case_id, t.fold) for t in tasks for p in t.held_out])
-    events = _side_by_side(tasks, jobs) if jobs > 1 else _one_by_one(tasks)
-    noted = -STEP_SECONDS
-    for event in events:
-        if event["kind"] != "step" or time.monotonic() - noted >= STEP_SECONDS:
-            noted = time.monotonic()
+    return tasks
+
+
+def one_by_one(tasks: Sequence[FoldTask]) -> Iterator[Event]:
+    """Train folds in this process."""
+    yield from noted_events(run_tasks(tasks, jobs=1))
+
+
+def noted_events(events: Iterator[tuple[Path, Event]]) -> Iterator[Event]:
+    """Pass on the events of runs, and append each to its run's ``events.jsonl``."""
+    noted: dict[Path, float] = {}
+    for run, event in events:
+        now = time.monotonic()
+        if event["kind"] != "step" or now - noted.get(run, 0) >= STEP_SECONDS:
+            noted[run] = now
             _noted(run, event)
-        yield event
+        yield event | {"run": run.name}
+
+
+def conclude(tasks: Sequence[FoldTask], left_out: Mapping[str, str]) -> Event:
+    """Write what a run came to once all its folds are finished; return the event."""
+    run = tasks[0].run
     metrics = write_results(run, left_out)
-    write_card(run, origin, metrics)
-    yield _noted(run, {"kind": "done", "metrics": metrics, "text": "done"})
+    write_card(run, tasks[0].origin, metrics)
+    return _noted(run, {"kind": "done", "metrics": metrics, "text": "done"})
+
+
+def check_distinct(prepared: Sequence[PreparedCase]) -> None:
+    """Refuse one image under two case ids: it would be trained on and held out.
+
+    Raises
+    ------
+    TrainingError
+        Naming both cases and the columns.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for one in prepared:
+        for column, content in one.sources.items():
+            case_id = one.case.case_id
+            known = seen.setdefault(content, (case_id, column))
+            if known[0] != case_id:
+                raise TrainingError(
+                    f"{known[0]} ({known[1]}) and {case_id} ({column}) have the same "
+                    "image: it would be learned in one fold and held out in another. "
+                    "Correct the table, or remove one of them."
+                )
 
 
 def _noted(run: Path, event: Event) -> Event:
@@ -205,103 +266,53 @@ def _tasks(
     return tasks
 
 
-def _origin(
+def run_origin(
     cohort: Cohort, prepared: Sequence[PreparedCase], config: RunConfig
 ) -> Event:
     """Return what every fold's JSON says of the data; all features must be alike."""
     if not prepared:
         raise TrainingError(
-            "No case is complete and labelled: `harm3 check` says what is missing."
+            f"No case has a label and all that {config.method} needs: `harm3 check` "
+            "says what is missing."
         )
-    first = prepared[0].bags[0]
-    identity = _identity(first)
-    for one in prepared:
-        for bag in one.bags:
-            other = _identity(bag)
-            for name, value in identity.items():
-                if other[name] != value:
-                    raise FeatureError(
-                        f"{first.name} and {bag.name} were made with different "
-                        f"{name} ({value} and {other[name]}): extract them alike."
-                    )
-    given = any(bag in one.case.slides for one in prepared for bag in one.bags)
+    bags = [(one, bag) for one in prepared for bag in one.bags]
+    identity = _identity(bags[0][1]) if bags else {}
+    for _, bag in bags:
+        other = _identity(bag)
+        for name, value in identity.items():
+            if other[name] != value:
+                raise FeatureError(
+                    f"{bags[0][1].name} and {bag.name} were made with different "
+                    f"{name} ({value} and {other[name]}): extract them alike."
+                )
+    given = any(bag in one.case.slides for one, bag in bags)
     return {
         "trained_on": "phantom" if cohort.made_up else cohort.name,
         "made_up": cohort.made_up,
         "features": identity,
-        "patch_width": int(read_bag(first).features.shape[1]),
-        "untrained_encoder": config.inputs.encoder.untrained and not given,
+        "patch_width": int(read_bag(bags[0][1]).features.shape[1]) if bags else 1,
+        "untrained_encoder": bool(bags)
+        and config.inputs.encoder.untrained
+        and not given,
+        "clinical": to_plain(_clinical(prepared, config)),
     }
+
+
+def _clinical(prepared: Sequence[PreparedCase], config: RunConfig) -> ClinicalEncoding:
+    """Return how clinical columns are read; nothing for who does not look at them."""
+    if "clinical" not in model_entry(config.method).modalities:
+        return ClinicalEncoding()
+    names = config.inputs.clinical
+    encoding = clinical_encoding([one.case for one in prepared], names)
+    if not encoding.columns:
+        raise TrainingError(
+            f"{config.method} looks at clinical columns, and the cohort table has none "
+            f"of {', '.join(names)}: add some, or name others in run.toml "
+            "(inputs.clinical)."
+        )
+    return encoding
 
 
 def _identity(bag: Path) -> Event:
     attributes = read_attributes(bag) or {}
     return {name: attributes.get(name) for name in IDENTITY}
-
-
-def _one_by_one(tasks: Sequence[FoldTask]) -> Iterator[Event]:
-    for task in tasks:
-        yield from run_fold(task, stopped=(task.run / STOP).exists)
-
-
-def _side_by_side(tasks: Sequence[FoldTask], jobs: int) -> Iterator[Event]:
-    context = multiprocessing.get_context("spawn")
-    events: multiprocessing.Queue[Event] = context.Queue()
-    waiting = list(tasks)
-    running: dict[int, SpawnProcess] = {}
-    run = tasks[0].run
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs and not (run / STOP).exists():
-                task = waiting.pop(0)
-                process = context.Process(target=_in_process, args=(task, events))
-                process.start()
-                running[task.fold] = process
-            _check_alive(running)
-            try:
-                event = events.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                if not running:
-                    raise Stopped("Training stopped; resume it any time.") from None
-                continue
-            if event["kind"] == "ended":
-                running.pop(event["fold"]).join()
-                if event["error"] is not None:
-                    raise event["error"]
-            else:
-                yield event
-    finally:
-        _end(running)
-
-
-def _end(running: dict[int, SpawnProcess]) -> None:
-    for process in running.values():
-        process.terminate()
-    for process in running.values():
-        process.join()
-
-
-def _check_alive(running: dict[int, SpawnProcess]) -> None:
-    for fold, process in running.items():
-        if process.is_alive() or process.exitcode == 0:
-            continue
-        if process.exitcode is not None and process.exitcode > 0:
-            raise TrainingError(f"Fold {fold} failed; its own message stands above.")
-        raise TrainingError(
-            f"The process of fold {fold} was killed (signal {process.exitcode}), "
-            "perhaps for lack of memory: resume with fewer --jobs."
-        )
-
-
-def _in_process(task: FoldTask, events: "multiprocessing.Queue[Event]") -> None:
-    """Run a fold in a process of its own, one thread of torch."""
-    # Ctrl+C reaches the whole terminal; the parent decides what to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    error: BaseException | None = None
-    try:
-        for event in run_fold(task, stopped=(task.run / STOP).exists):
-            events.put(event)
-    except (Harm3Error, OSError) as raised:
-        error = raised
-    events.put({"kind": "ended", "fold": task.fold, "error": error})

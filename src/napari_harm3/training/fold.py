@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from scipy.optimize import minimize_scalar
 
 from napari_harm3.artifacts import write_text
 from napari_harm3.cohort.splits import inner_split
-from napari_harm3.config import to_plain
-from napari_harm3.data.dataset import CaseItem, load_item
+from napari_harm3.config import from_plain, to_plain
+from napari_harm3.data.clinical import ClinicalEncoding
+from napari_harm3.data.dataset import PATTERNS, CaseItem, load_item
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.errors import Stopped
 from napari_harm3.models.checkpoint import ABOUT, save_checkpoint
-from napari_harm3.models.registry import build_model
+from napari_harm3.models.registry import build_model, model_entry
 from napari_harm3.training.config import RunConfig
+from napari_harm3.training.events import Event
 from napari_harm3.training.health import unhealthy
-from napari_harm3.training.loop import Engine, EpochEvent, StepEvent
+from napari_harm3.training.loop import Engine
 from napari_harm3.training.metrics import auc, figures
 from napari_harm3.training.run import environment
 from napari_harm3.training.seeding import reproducible, seed_of
@@ -31,6 +34,10 @@ from napari_harm3.training.seeding import reproducible, seed_of
 SAID = ("auc", "auc_without_wsi", "auc_without_mri")
 """What the log says of the held-out cases; nothing is chosen by it."""
 
+PAUSE = "pause"
+"""While a run folder has a file of this name, its folds wait between two steps."""
+
+POLL_SECONDS = 0.2
 SLIDE_ONLY_GAP = 0.02
 """A gain of the MRI smaller than this is worth a warning."""
 
@@ -47,7 +54,8 @@ class FoldTask:
     """None in a fit on every case."""
 
     origin: Mapping[str, Any]
-    """``trained_on``, ``made_up``, ``features`` and ``patch_width`` of the run."""
+    """``trained_on``, ``made_up``, ``features``, ``patch_width`` and ``clinical`` of
+    the run."""
 
     device: str
 
@@ -62,9 +70,7 @@ class FoldTask:
         return (self.folder / ABOUT).exists()
 
 
-def run_fold(
-    task: FoldTask, *, stopped: Callable[[], bool]
-) -> Iterator[dict[str, Any]]:
+def run_fold(task: FoldTask, *, stopped: Callable[[], bool]) -> Iterator[Event]:
     """Train a fold, yielding events as ``events.jsonl`` has them.
 
     Raises
@@ -82,11 +88,18 @@ def run_fold(
         yield from _trained(task, stopped)
 
 
-def _trained(task: FoldTask, stopped: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def _trained(task: FoldTask, stopped: Callable[[], bool]) -> Iterator[Event]:
     config = task.config
     torch.manual_seed(seed_of(config.seed, task.fold))
-    fitted = [load_item(prepared) for prepared in task.fitted]
-    held_out = [load_item(prepared) for prepared in task.held_out]
+    encoding = from_plain(ClinicalEncoding, task.origin["clinical"], source="the run")
+    entry = model_entry(config.method)
+    load = partial(
+        load_item,
+        reads=entry.reads,
+        clinical=encoding if "clinical" in entry.modalities else None,
+    )
+    fitted = [load(prepared) for prepared in task.fitted]
+    held_out = [load(prepared) for prepared in task.held_out]
     cases, inner, why = _inner(fitted, config, task.fold)
     if why:
         yield {"kind": "note", "fold": task.fold, "text": why}
@@ -95,6 +108,7 @@ def _trained(task: FoldTask, stopped: Callable[[], bool]) -> Iterator[dict[str, 
         config.model,
         volume_size=config.inputs.mri.size,
         patch_width=task.origin["patch_width"],
+        clinical_width=encoding.width,
     )
     engine = Engine(
         network,
@@ -106,11 +120,17 @@ def _trained(task: FoldTask, stopped: Callable[[], bool]) -> Iterator[dict[str, 
     )
     began = time.process_time()
     for event in engine.fit(cases, inner):
-        yield _as_event(event)
+        yield event.to_plain()
+        if (task.run / PAUSE).exists():
+            yield {"kind": "paused", "fold": task.fold, "text": "paused"}
+        while (task.run / PAUSE).exists() and not stopped():
+            time.sleep(POLL_SECONDS)
         if stopped():
             raise Stopped(f"Training stopped in fold {task.fold}; resume it any time.")
     seconds = time.process_time() - began
-    yield from _finish(task, engine, inner, held_out, {"seconds": seconds, "why": why})
+    noted = {"inner_note": why, "cpu_seconds": round(seconds, 1)}
+    noted["cost"] = engine.cost(cases[0])
+    yield from _finish(task, engine, inner, held_out, noted)
 
 
 def _inner(
@@ -146,7 +166,7 @@ def _finish(
     inner: Sequence[CaseItem],
     held_out: Sequence[CaseItem],
     noted: Mapping[str, Any],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Event]:
     """Calibrate on the inner part, predict the held-out part, write the fold."""
     temperature, threshold = 1.0, 0.5
     if inner:
@@ -164,12 +184,11 @@ def _finish(
         "fitted_on": _contents(task.fitted),
         "held_out": _contents(task.held_out),
         "inner_cases": len(inner),
-        "inner_note": noted["why"],
         "threshold": threshold,
         "temperature": temperature,
         "epochs": engine.progress.epoch,
         "best_epoch": engine.progress.best_epoch,
-        "cpu_seconds": round(noted["seconds"], 1),
+        **noted,
         "versions": environment(),
         **said,
     }
@@ -197,8 +216,14 @@ def _held_out(
     scores = _sigmoid(logits)
     return {
         "auc": auc(labels, logits),
-        "auc_without_wsi": auc(labels, engine.logits(cases, without="wsi")),
-        "auc_without_mri": auc(labels, engine.logits(cases, without="mri")),
+        **{
+            f"auc_without_{one}": auc(labels, engine.logits(cases, without=one))
+            for one in engine.exchangeable
+        },
+        "auc_when_missing": {
+            name: auc(labels, engine.logits([case.without(name) for case in cases]))
+            for name in (PATTERNS if engine.answers_without else ())
+        },
         "metrics": figures(labels, scores),
         "predictions": [
             {"case_id": item.case.case_id, "pcr": item.case.pcr, "probability": score}
@@ -249,28 +274,6 @@ def _sigmoid(logits: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
 
 def _contents(cases: Sequence[PreparedCase]) -> list[str]:
     return sorted({source for case in cases for source in case.sources.values()})
-
-
-def _as_event(event: StepEvent | EpochEvent) -> dict[str, Any]:
-    if isinstance(event, StepEvent):
-        return {
-            "kind": "step",
-            "fold": event.fold,
-            "epoch": event.epoch + 1,
-            "step": event.step,
-            "steps": event.steps,
-            "loss": event.loss,
-        }
-    return {
-        "kind": "epoch",
-        "fold": event.fold,
-        "epoch": event.epoch + 1,
-        "epochs": event.epochs,
-        "loss": event.losses["loss"],
-        "losses": event.losses,
-        "auc": event.auc,
-        "seconds": round(event.seconds, 3),
-    }
 
 
 def _write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:

@@ -8,8 +8,8 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +22,17 @@ from napari_harm3.data.collate import collate
 from napari_harm3.data.dataset import CaseItem, Variation
 from napari_harm3.errors import TrainingError
 from napari_harm3.models.interface import CaseBatch
-from napari_harm3.models.layers.patch_scale import PatchScale
+from napari_harm3.models.registry import model_entry
+from napari_harm3.training.ahead import Ahead
 from napari_harm3.training.config import RunConfig, TrainingConfig
+from napari_harm3.training.cost import cost_of
+from napari_harm3.training.events import EpochEvent, StepEvent
+from napari_harm3.training.exchange import exchanged
 from napari_harm3.training.health import Health
 from napari_harm3.training.metrics import auc
 from napari_harm3.training.objective import objective
+from napari_harm3.training.optimizers import optimizer_of
+from napari_harm3.training.scaling import fit_scales
 from napari_harm3.training.seeding import batches_of, seed_of
 from napari_harm3.training.state import (
     Progress,
@@ -35,34 +41,6 @@ from napari_harm3.training.state import (
     load_state,
     save_state,
 )
-
-EXCHANGES = 4
-"""Other cases whose input stands in, when it is asked what is left without one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepEvent:
-    """A step was made; the caller may stop between any two."""
-
-    fold: int
-    epoch: int
-    step: int
-    steps: int
-    loss: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochEvent:
-    """An epoch was finished."""
-
-    fold: int
-    epoch: int
-    epochs: int
-    losses: dict[str, float]
-    auc: float | None
-    """On the inner part; None without one that is large enough."""
-
-    seconds: float
 
 
 class Engine:
@@ -97,12 +75,9 @@ class Engine:
         self.config, self.fold = config, fold
         self.patch_width, self.folder = patch_width, folder
         self.accelerator = _accelerator(device, config.training.precision)
-        optimizer = torch.optim.Adam(
-            network.parameters(),
-            lr=config.training.learning_rate,
-            weight_decay=config.training.weight_decay,
+        self.network, self.optimizer = self.accelerator.prepare(
+            network, optimizer_of(network.parameters(), config.training)
         )
-        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
         self.progress = Progress()
         self.average = self._weights()
         self.best: Weights | None = None
@@ -121,13 +96,21 @@ class Engine:
             If the loss is no longer a number, or a saved state cannot be read.
         """
         training = self.config.training
-        self._scale(cases)
+        fit_scales(self._unwrapped(), cases)
+        self.average = self._weights()
+        if hasattr(self._unwrapped(), "fit"):
+            yield self._fitted_at_once(cases)
+            return
+        if hasattr(self._unwrapped(), "load_pretrained"):
+            self._unwrapped().load_pretrained()
+            self.average = self._weights()
         self._resume()
         variation = Variation(
             seed=self.config.seed,
             augment=training.augment,
             patch_keep=training.patch_keep,
             patch_cap=training.patch_cap,
+            modality_dropout=training.modality_dropout,
         )
         weight = _positive_weight(cases, training)
         while self.progress.epoch < training.epochs and not self._exhausted():
@@ -137,10 +120,13 @@ class Engine:
             order = batches_of(
                 len(cases), training.batch, (self.config.seed, self.fold, epoch)
             )
-            for step, chosen in enumerate(order):
+            batches = Ahead(
+                self._parts([variation.of(cases[index], epoch) for index in chosen])
+                for chosen in order
+            )
+            for step, parts in enumerate(batches):
                 torch.manual_seed(seed_of(self.config.seed, self.fold, epoch, step))
-                varied = [variation.of(cases[index], epoch) for index in chosen]
-                log = self._step(varied, weight, health)
+                log = self._step(parts, weight, health)
                 for name, value in log.items():
                     sums.setdefault(name, []).append(value)
                 yield StepEvent(
@@ -150,6 +136,7 @@ class Engine:
                     steps=len(order),
                     loss=log["loss"],
                 )
+            waited = batches.waited / (time.monotonic() - started)
             losses = {name: float(np.mean(values)) for name, values in sums.items()}
             score = self._finish_epoch(losses, health, inner)
             yield EpochEvent(
@@ -159,7 +146,23 @@ class Engine:
                 losses=losses,
                 auc=score,
                 seconds=time.monotonic() - started,
+                data_wait=waited,
             )
+
+    @property
+    def exchangeable(self) -> tuple[str, ...]:
+        """The inputs whose worth another case's in their place can tell."""
+        looked_at = model_entry(self.config.method).modalities
+        return ("wsi", "mri") if {"wsi", "mri"} <= set(looked_at) else ()
+
+    @property
+    def answers_without(self) -> bool:
+        """Whether the network can do without any one of its inputs."""
+        return bool(self.exchangeable) and not self.config.model.required
+
+    def cost(self, case: CaseItem) -> dict[str, Any]:
+        """Return what the network costs, its operations on one case."""
+        return cost_of(self._unwrapped(), self._collated([case]))
 
     def final_weights(self) -> Weights:
         """Return what is kept: the best by inner AUC, the average, or the last."""
@@ -181,16 +184,38 @@ class Engine:
         """
         return self._evaluated(cases, self.final_weights(), without)
 
-    def _step(
-        self, cases: Sequence[CaseItem], positive_weight: float, health: Health
-    ) -> dict[str, float]:
-        """Make one step on a batch, in as many parts as `accumulate` says."""
-        self.network.train()
+    def _fitted_at_once(self, cases: Sequence[CaseItem]) -> EpochEvent:
+        """Fit a network that needs no steps."""
+        started = time.monotonic()
+        self._unwrapped().fit(self._collated(cases))
+        self.average = self._weights()
+        self.progress.epoch = 1
+        return EpochEvent(
+            fold=self.fold,
+            epoch=0,
+            epochs=1,
+            losses={"loss": 0.0},
+            auc=None,
+            seconds=time.monotonic() - started,
+        )
+
+    def _parts(self, cases: Sequence[CaseItem]) -> list[CaseBatch]:
+        """Return a step's cases, in as many parts as `accumulate` says."""
         count = min(self.config.training.accumulate, max(len(cases) // 2, 1))
+        return [
+            self._collated([cases[index] for index in part])
+            for part in np.array_split(np.arange(len(cases)), count)
+        ]
+
+    def _step(
+        self, batches: Sequence[CaseBatch], positive_weight: float, health: Health
+    ) -> dict[str, float]:
+        """Make one step on the parts of a batch."""
+        self.network.train()
+        count = sum(len(batch.label) for batch in batches)
         log: dict[str, float] = {}
-        for part in np.array_split(np.arange(len(cases)), count):
-            batch = self._collated([cases[index] for index in part])
-            share = len(part) / len(cases)
+        for batch in batches:
+            share = len(batch.label) / count
             with self.accelerator.autocast():
                 prediction = self.network(batch)
                 loss, parts = objective(
@@ -199,7 +224,7 @@ class Engine:
                     self.config.training,
                     epoch=self.progress.epoch,
                     positive_weight=positive_weight,
-                    l1=getattr(self._unwrapped(), "l1", None),
+                    network=self._unwrapped(),
                 )
             health.add(prediction.latents)
             self.accelerator.backward(loss * share)
@@ -238,6 +263,10 @@ class Engine:
             self.best = {name: t.clone() for name, t in self._candidate().items()}
         last = progress.epoch + 1 == training.epochs
         masked = inner if last or progress.epoch % training.mask_every == 0 else ()
+        without = {
+            f"inner_auc_without_{one}": self._inner_auc(masked, one)
+            for one in self.exchangeable
+        }
         progress.history.append(
             {
                 "epoch": progress.epoch,
@@ -245,8 +274,7 @@ class Engine:
                 **losses,
                 **health.figures(losses),
                 "inner_auc": score,
-                "inner_auc_without_wsi": self._inner_auc(masked, "wsi"),
-                "inner_auc_without_mri": self._inner_auc(masked, "mri"),
+                **without,
             }
         )
         progress.epoch += 1
@@ -290,20 +318,6 @@ class Engine:
         network.load_state_dict(current)
         return np.asarray(np.mean(rounds, axis=0))
 
-    def _scale(self, cases: Sequence[CaseItem]) -> None:
-        """Fit the scale of patch features on the training part."""
-        bags = [item.features for item in cases if item.features is not None]
-        scales = [m for m in self.network.modules() if isinstance(m, PatchScale)]
-        if not bags or not scales:
-            return
-        count = sum(len(bag) for bag in bags)
-        centre = sum(bag.sum(axis=0, dtype=np.float64) for bag in bags) / count
-        squares = sum(((bag - centre) ** 2).sum(axis=0) for bag in bags)
-        spread = np.sqrt(squares / count)
-        for scale in scales:
-            scale.fit(torch.from_numpy(centre), torch.from_numpy(spread))
-        self.average = self._weights()
-
     def _save(self) -> None:
         scaler = self.accelerator.scaler
         save_state(
@@ -314,7 +328,7 @@ class Engine:
                 average=self.average,
                 best=self.best,
                 optimizer={
-                    "adam": self.optimizer.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
                     "scaler": {} if scaler is None else scaler.state_dict(),
                 },
             ),
@@ -328,7 +342,7 @@ class Engine:
             return
         self._unwrapped().load_state_dict(state.network)
         self.average, self.best = state.average, state.best
-        self.optimizer.load_state_dict(state.optimizer["adam"])
+        self.optimizer.load_state_dict(state.optimizer["optimizer"])
         if self.accelerator.scaler is not None and state.optimizer["scaler"]:
             self.accelerator.scaler.load_state_dict(state.optimizer["scaler"])
         self.progress = state.progress
@@ -337,9 +351,8 @@ class Engine:
         state = self._unwrapped().state_dict()
         return {name: tensor.detach().clone() for name, tensor in state.items()}
 
-    def _unwrapped(self) -> nn.Module:
-        network: nn.Module = self.accelerator.unwrap_model(self.network)
-        return network
+    def _unwrapped(self) -> Any:
+        return self.accelerator.unwrap_model(self.network)
 
     def _collated(self, cases: Sequence[CaseItem]) -> CaseBatch:
         batch = collate(
@@ -348,28 +361,6 @@ class Engine:
             patch_width=self.patch_width,
         )
         return batch.to(self.accelerator.device)
-
-
-def exchanged(cases: Sequence[CaseItem], without: str) -> list[list[CaseItem]]:
-    """Return the cases, or rounds of them in which each has another's input."""
-    if not without or len(cases) < 2:
-        return [list(cases)]
-    rounds = []
-    for shift in range(1, min(EXCHANGES, len(cases) - 1) + 1):
-        others = [*cases[shift:], *cases[:shift]]
-        rounds.append(
-            [
-                _with(one, other, without)
-                for one, other in zip(cases, others, strict=True)
-            ]
-        )
-    return rounds
-
-
-def _with(one: CaseItem, other: CaseItem, what: str) -> CaseItem:
-    if what == "wsi":
-        return replace(one, features=other.features, centres_um=other.centres_um)
-    return replace(one, mri=other.mri, available=other.available, aligned=other.aligned)
 
 
 def _positive_weight(cases: Sequence[CaseItem], training: TrainingConfig) -> float:

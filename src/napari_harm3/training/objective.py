@@ -1,6 +1,6 @@
 """What is minimised: classification, Eq. (4), Eq. (5), and the L1 of section 3.2."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,7 @@ def objective(
     *,
     epoch: int,
     positive_weight: float,
-    l1: Callable[[], Tensor] | None,
+    network: Any,
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
     """Return the loss of a batch, and its parts for the log.
 
@@ -27,32 +27,33 @@ def objective(
     prediction, batch
         Of one step.
     config
-        The weights of the parts.
+        The weights of HARM3's parts.
     epoch
         From 0 on; the divergence's weight grows with it.
     positive_weight
         How much a pCR case weighs.
-    l1
-        The network's L1 norm, where it has one.
+    network
+        What was asked; it may bring an L1 norm and the weights of its own losses.
     """
     parts = {
         "bce": binary_cross_entropy_with_logits(
             prediction.logit.float(),
             batch.label,
             pos_weight=torch.tensor(positive_weight, device=batch.label.device),
-        )
+        ),
+        **prediction.losses,
     }
     warm = min((epoch + 1) / config.kl_warmup, 1.0) if config.kl_warmup else 1.0
     weights = {
+        "bce": 1.0,
         "reconstruction": config.reconstruction,
         "kl": config.kl * warm,
         "contrast": config.contrast,
+        **getattr(network, "loss_weights", {}),
     }
-    loss = parts["bce"]
-    for name, weight in weights.items():
-        if name in prediction.losses:
-            loss = loss + weight * prediction.losses[name]
-    if l1 is not None and config.l1:
-        loss = loss + config.l1 * l1()
-    log = parts | prediction.losses | {"loss": loss}
+    weighed = [weights[name] * part for name, part in parts.items() if name in weights]
+    loss = torch.stack(weighed).sum()
+    if config.l1 and hasattr(network, "l1"):
+        loss = loss + config.l1 * network.l1()
+    log = parts | {"loss": loss}
     return loss, {name: float(value.detach()) for name, value in log.items()}

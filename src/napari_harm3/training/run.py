@@ -5,20 +5,20 @@ import io
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_harm3.artifacts import write_json, write_text
 from napari_harm3.config import read_toml, to_plain, write_toml
-from napari_harm3.errors import ModelError, TrainingError
+from napari_harm3.errors import Harm3Error, ModelError, Stopped, TrainingError
 from napari_harm3.models.checkpoint import read_about
 from napari_harm3.training.config import RunConfig
-from napari_harm3.training.metrics import FoldScores, cross_validated
+from napari_harm3.training.held_out import read_held_out
+from napari_harm3.training.metrics import cross_validated
 
 PACKAGES = ("napari-harm3", "torch", "timm", "numpy", "accelerate", "scikit-learn")
 STOP = "stop"
@@ -64,8 +64,28 @@ def open_run(run: Path, config: RunConfig, *, resume: bool) -> None:
             f"{run.name} was begun with another {differing[0]}: use its run.toml "
             "(--config), or choose another folder."
         )
-    (run / STOP).unlink(missing_ok=True)
     write_json(run / "environment.json", environment())
+    begin(run)
+
+
+def begin(folder: Path, **about: Any) -> None:
+    """Note that this process works in a folder from now on; an old `STOP` is void."""
+    (folder / STOP).unlink(missing_ok=True)
+    append_event(folder, {"kind": "begun", "pid": os.getpid(), **about})
+
+
+@contextmanager
+def end_noted(folder: Path) -> Iterator[None]:
+    """Note in a folder why the work in it ended before it was done."""
+    try:
+        yield
+    except (Harm3Error, OSError) as error:
+        kind = "stopped" if isinstance(error, Stopped) else "failed"
+        append_event(folder, {"kind": kind, "text": str(error)})
+        raise
+    except (GeneratorExit, KeyboardInterrupt):  # whoever asked for events has gone
+        append_event(folder, {"kind": "stopped", "text": "Training stopped."})
+        raise
 
 
 def environment() -> dict[str, Any]:
@@ -177,30 +197,20 @@ def append_event(run: Path, event: Mapping[str, Any]) -> None:
 
 def write_results(run: Path, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Gather the folds' held-out predictions; write and return the metrics."""
-    rows, scores = [], []
-    for folder in fold_folders(run):
-        about = read_about(folder)
-        known = [row for row in about["predictions"] if row["pcr"] is not None]
-        rows += [
-            (
-                row["case_id"],
-                about["fold"],
-                "" if row["pcr"] is None else row["pcr"],
-                row["probability"],
-                about["threshold"],
-            )
-            for row in about["predictions"]
-        ]
-        scores.append(
-            FoldScores(
-                label=np.array([row["pcr"] for row in known], dtype=int),
-                score=np.array([row["probability"] for row in known]),
-                threshold=about["threshold"],
-            )
+    rows = [
+        (
+            row["case_id"],
+            about["fold"],
+            "" if row["pcr"] is None else row["pcr"],
+            row["probability"],
+            about["threshold"],
         )
+        for about in map(read_about, fold_folders(run))
+        for row in about["predictions"]
+    ]
     header = ("case_id", "fold", "pcr", "probability", "threshold")
     write_text(run / "predictions.csv", _csv_text(header, rows))
-    metrics = cross_validated(scores) | {"left_out": dict(left_out)}
+    metrics = evaluate_run(run) | {"left_out": dict(left_out)}
     write_json(run / "metrics.json", metrics)
     return metrics
 
@@ -213,19 +223,7 @@ def evaluate_run(run: Path) -> dict[str, Any]:
     ModelError
         If the run was not trained to its end, or the file is damaged.
     """
-    path = run / "predictions.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["pcr"] != ""]
-        folds = sorted({int(row["fold"]) for row in rows})
-        scores = [_fold_scores(rows, fold) for fold in folds]
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{run.name} has no predictions.csv: train it to its end first."
-        ) from error
-    except (OSError, KeyError, ValueError) as error:
-        raise ModelError(f"{run.name}/predictions.csv cannot be read.") from error
-    return cross_validated(scores)
+    return cross_validated(read_held_out(run).folds)
 
 
 def fold_folders(run: Path) -> list[Path]:
@@ -270,15 +268,6 @@ slide. **Research use only; not a medical device.**
 
 def _round(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}"
-
-
-def _fold_scores(rows: Sequence[Mapping[str, str]], fold: int) -> FoldScores:
-    own = [row for row in rows if int(row["fold"]) == fold]
-    return FoldScores(
-        label=np.array([int(row["pcr"]) for row in own]),
-        score=np.array([float(row["probability"]) for row in own]),
-        threshold=float(own[0]["threshold"]),
-    )
 
 
 def _differing(one: Any, other: Any, name: str) -> list[str]:

@@ -11,19 +11,21 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from napari_harm3.artifacts import write_json
 from napari_harm3.errors import SlideError
-from napari_harm3.wsi.encoder import Encoder
 from napari_harm3.wsi.features import DAMAGED, OK, write_bag
 from napari_harm3.wsi.layout import Layout, agrees
 from napari_harm3.wsi.patches import Patches, batches, read_patches
 from napari_harm3.wsi.slide import Slide
 from napari_harm3.wsi.stain import StainFit, fit_stain, normalised
+
+if TYPE_CHECKING:
+    from napari_harm3.wsi.encoder import Encoder
 
 MOST_READERS = 4
 """Threads that decode while the encoder works; each holds one batch."""
@@ -32,7 +34,7 @@ STAIN_PATCHES = 64
 """Patches, spread over a slide, that its stain is measured on."""
 
 
-def extract(layout: Layout, out: Path, encoder: Encoder) -> Iterator[tuple[int, int]]:
+def extract(layout: Layout, out: Path, encoder: "Encoder") -> Iterator[tuple[int, int]]:
     """Write a slide's bag, yielding patches done and patches in all.
 
     A damaged patch is marked and never encoded as if it were white.

@@ -5,7 +5,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from napari_harm3.cohort.case import ROLES
 from napari_harm3.config import STRICT
+from napari_harm3.models.config import INPUTS, ModelConfig
 
 Count = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -14,11 +16,13 @@ InPlane = Literal[4, 8, 16, 32]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Harm3Config:
+class Harm3Config(ModelConfig):
     """The network of sections 2.1 to 2.3.
 
     The defaults are the reading that ``harm3`` and ``harm3-paper`` share.
     """
+
+    network: Literal["harm3"] = "harm3"
 
     # 2.1, the feature extraction network
     encoder_depth: Literal[10, 18, 34, 50] = 18
@@ -116,6 +120,24 @@ class Harm3Config:
 
     dropout: Share = 0.1
     """Of the MLP; the paper is silent."""
+
+    # Beyond the paper
+    slide: bool = True
+    """False leaves the slide out: learned queries ask the MRI in its place."""
+
+    missing: Literal["refused", "tokens"] = "refused"
+    """``tokens`` puts learned tokens, which are no keys, where an input is missing;
+    the paper knows complete cases only."""
+
+    clinical: bool = False
+    """Add the log-odds that a small network reads from columns of the cohort table."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The inputs without which the network says nothing."""
+        if self.missing == "tokens":
+            return ()
+        return INPUTS if self.slide else ROLES
 
     @property
     def width(self) -> int:

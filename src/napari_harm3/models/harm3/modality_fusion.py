@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from napari_harm3.models.layers.attention import masked_softmax, split_heads
-from napari_harm3.models.layers.patch_scale import PatchScale
+from napari_harm3.models.layers.attention import Tap, masked_softmax, split_heads
+from napari_harm3.models.layers.patch_scale import ClinicalScale, PatchScale
 
 
 class BagPooling(nn.Module):
@@ -38,6 +38,7 @@ class BagPooling(nn.Module):
         self.to_query = nn.Linear(width, width, bias=False)
         self.to_key = nn.Linear(width, width, bias=False)
         self.to_value = nn.Linear(width, width, bias=False)
+        self.tap = Tap("pooling")
         self.out = nn.Linear(width, width)
 
     def forward(
@@ -57,12 +58,31 @@ class BagPooling(nn.Module):
             split_heads(self.to_value(patches), self.heads),
         )
         scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-        weights = masked_softmax(scores, (mask & available[:, None])[:, None, None])
+        there = (mask & available[:, None])[:, None, None]
+        weights = self.tap(masked_softmax(scores, there))
         pooled = self.out((weights @ value).transpose(1, 2).flatten(2))
         tokens = self.queries + torch.where(
             available[:, None, None], pooled, torch.zeros_like(pooled)
         )
         return tokens, weights.mean(dim=1)
+
+
+class LearnedQueries(nn.Module):
+    """What asks the MRI where the slide is left out."""
+
+    def __init__(self, *, tokens: int, width: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(tokens, width) / math.sqrt(width))
+
+    def forward(
+        self,
+        bag: Float[Tensor, "B N D"],
+        mask: Bool[Tensor, "B N"],
+        available: Bool[Tensor, "B"],  # noqa: ARG002 - the bag is not looked at
+    ) -> tuple[Float[Tensor, "B k C"], Float[Tensor, "B k N"]]:
+        """Return the same tokens for every case, which take nothing of its bag."""
+        tokens = self.queries.expand(len(bag), -1, -1)
+        return tokens, bag.new_zeros(len(bag), len(self.queries), mask.shape[1])
 
 
 class CrossAttention(nn.Module):
@@ -86,6 +106,7 @@ class CrossAttention(nn.Module):
         self.to_query = nn.Linear(width, width, bias=False)  # W_Q
         self.to_key = nn.Linear(width, width, bias=False)  # W_K
         self.to_value = nn.Linear(width, width, bias=False)  # W_V
+        self.tap = Tap("cross")
 
     def forward(
         self,
@@ -108,7 +129,7 @@ class CrossAttention(nn.Module):
         key = split_heads(self.to_key(mri), self.heads)
         value = split_heads(self.to_value(mri), self.heads)
         scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-        attention = masked_softmax(scores, mask[:, None, None])  # Eq. (6)
+        attention = self.tap(masked_softmax(scores, mask[:, None, None]))  # Eq. (6)
         fused = (attention @ value).transpose(1, 2).flatten(2)  # Eq. (7)
         if self.residual:
             fused = fused + wsi
@@ -124,6 +145,7 @@ class PredictionHead(nn.Module):
         super().__init__()
         # Fused tokens share most of their content; batch norm brings out what differs
         # from case to case.
+        self.tap = Tap("head")
         layers: list[nn.Module] = []
         for _ in range(2):
             layers += [
@@ -143,5 +165,22 @@ class PredictionHead(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "B k C"]) -> Float[Tensor, "B"]:
         """Return the log-odds of pCR."""
-        maps = self.cnn(tokens.transpose(1, 2))
+        maps = self.cnn(self.tap(tokens).transpose(1, 2))
         return self.mlp(maps.mean(dim=-1) + maps.amax(dim=-1)).squeeze(-1)
+
+
+class ClinicalBranch(nn.Module):
+    """The log-odds that columns of the cohort table add; beyond the paper."""
+
+    def __init__(self, columns: int, hidden: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            ClinicalScale(columns),
+            nn.Linear(columns, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, clinical: Float[Tensor, "B c"]) -> Float[Tensor, "B"]:
+        """Return what the columns say, one number a case."""
+        return self.mlp(clinical).squeeze(-1)

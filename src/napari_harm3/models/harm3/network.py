@@ -1,15 +1,15 @@
 """HARM3-Fusion as a whole: Fig. 1 of the paper."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from napari_harm3.models.harm3.config import Harm3Config
-from napari_harm3.models.harm3.encoder import ResNet3d
 from napari_harm3.models.harm3.ld_vae import Latent, LdVae, normalised_tokens
 from napari_harm3.models.harm3.losses import (
     Term,
@@ -19,7 +19,9 @@ from napari_harm3.models.harm3.losses import (
 )
 from napari_harm3.models.harm3.modality_fusion import (
     BagPooling,
+    ClinicalBranch,
     CrossAttention,
+    LearnedQueries,
     PredictionHead,
 )
 from napari_harm3.models.harm3.sequence_fusion import (
@@ -28,6 +30,7 @@ from napari_harm3.models.harm3.sequence_fusion import (
     SequenceFusion,
 )
 from napari_harm3.models.interface import CaseBatch, Prediction
+from napari_harm3.models.layers.resnet3d import ResNet3d
 
 SEQUENCES, TIMES = ("t1", "t2"), ("pre", "post")
 
@@ -60,7 +63,13 @@ class Harm3(nn.Module):
         Voxels of the common grid along z, y, x.
     patch_width
         Features of a patch.
+    clinical_width
+        Numbers that stand for the clinical columns of a case.
     """
+
+    ZERO_GRADIENTS: ClassVar[Mapping[str, str]] = {
+        "absent": "complete cases have no use for what stands in for a missing input"
+    }
 
     def __init__(
         self,
@@ -68,6 +77,7 @@ class Harm3(nn.Module):
         *,
         volume_size: Sequence[int],
         patch_width: int,
+        clinical_width: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
@@ -93,12 +103,20 @@ class Harm3(nn.Module):
                 layers=config.sequence_layers,
                 position=position,
             )
-        self.pooling = BagPooling(
-            patch_width=patch_width,
-            width=width,
-            tokens=config.wsi_tokens,
-            heads=config.pooling_heads,
+        self.absent: nn.Parameter | None = None
+        if config.missing == "tokens":
+            shape = (streams * math.prod(self.token_grid), width)
+            self.absent = nn.Parameter(torch.randn(shape) / math.sqrt(width))
+        self.pooling: BagPooling | LearnedQueries = LearnedQueries(
+            tokens=config.wsi_tokens, width=width
         )
+        if config.slide:
+            self.pooling = BagPooling(
+                patch_width=patch_width,
+                width=width,
+                tokens=config.wsi_tokens,
+                heads=config.pooling_heads,
+            )
         self.modality_fusion: CrossAttention | None = None
         if config.attention_2:
             self.modality_fusion = CrossAttention(
@@ -110,22 +128,25 @@ class Harm3(nn.Module):
             dropout=config.dropout,
             norm=config.norm,
         )
+        self.clinical: ClinicalBranch | None = None
+        if config.clinical:
+            self.clinical = ClinicalBranch(clinical_width, config.head_width)
 
     def forward(self, batch: CaseBatch) -> Prediction:
         """Return the prediction, its losses, and what explains it."""
         outcomes = [self._sequence(batch, number) for number in range(len(SEQUENCES))]
         mri = torch.cat([outcome.tokens for outcome in outcomes], dim=1)
         mask = torch.cat([outcome.mask for outcome in outcomes], dim=1)
+        if self.absent is not None:
+            mri = torch.where(mask[..., None], mri, self.absent)
         if self.sequence_fusion is not None:
             mri = self.sequence_fusion(mri, mask)
-        slide, pooling = self.pooling(batch.wsi, batch.wsi_mask, batch.wsi_avail)
-        attention = {"pooling": pooling, "mri_mask": mask}
-        if self.modality_fusion is not None:
-            fused, attention["cross"] = self.modality_fusion(slide, mri, mask)
-        else:
-            fused = torch.cat([mri * mask[..., None], slide], dim=1)
+        attention = {"mri_mask": mask}
+        logit = self.head(self._fused(batch, mri, mask, attention))
+        if self.clinical is not None and batch.clinical is not None:
+            logit = logit + self.clinical(batch.clinical)
         return Prediction(
-            logit=self.head(fused),
+            logit=logit,
             losses=self._losses(outcomes),
             attn=attention,
             latents=self._latents(batch, outcomes),
@@ -135,6 +156,27 @@ class Harm3(nn.Module):
                 for number, time in enumerate(TIMES)
             },
         )
+
+    def _fused(
+        self,
+        batch: CaseBatch,
+        mri: Float[Tensor, "B M C"],
+        mask: Bool[Tensor, "B M"],
+        attention: dict[str, Tensor],
+    ) -> Float[Tensor, "B k C"]:
+        """Return the tokens that the head sees; note who attended to what."""
+        slide, attention["pooling"] = self.pooling(
+            batch.wsi, batch.wsi_mask, batch.wsi_avail
+        )
+        if self.modality_fusion is None:
+            return torch.cat([mri * mask[..., None], slide], dim=1)
+        keys = mask
+        if self.absent is not None:
+            # Eq. (7) passes on MRI tokens alone: without any, what stands in for them
+            # answers the slide, which then speaks through whom it asks.
+            keys = mask | ~mask.any(dim=1, keepdim=True)
+        fused, attention["cross"] = self.modality_fusion(slide, mri, keys)
+        return fused
 
     def token_layout(self) -> Int[Tensor, "M 5"]:
         """Return sequence, time, z, y, x of every MRI token, in the fusion's order.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from napari_harm3.models.layers.attention import masked_softmax, split_heads
+from napari_harm3.models.layers.attention import Tap, masked_softmax, split_heads
 
 Grid = tuple[int, int, int]
 
@@ -46,6 +46,7 @@ class SelfAttentionLayer(nn.Module):
         self.heads = heads
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.tap = Tap("self")
         self.out = nn.Linear(width, width)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
@@ -65,7 +66,7 @@ class SelfAttentionLayer(nn.Module):
         scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
         if bias is not None:
             scores = scores + bias
-        attention = masked_softmax(scores, mask[:, None, None])
+        attention = self.tap(masked_softmax(scores, mask[:, None, None]))
         mixed = (attention @ value).transpose(1, 2).flatten(2)
         tokens = tokens + self.out(mixed)
         return tokens + self.feed_forward(self.norm_2(tokens))

@@ -1,8 +1,53 @@
 """What every attention shares."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
+
+
+class Tap(nn.Module):
+    """Hands on what it is given; here an explanation takes hold of it, in the graph.
+
+    Nothing is kept unless somebody asks by `tapped`, so that training pays nothing.
+
+    Parameters
+    ----------
+    kind
+        What passes: ``pooling`` (what patches weigh, [B, heads, k, N], [B, k, N] or,
+        bag by bag, [k, n]), ``self`` [B, heads, M, M] and ``cross`` [B, heads, k, M]
+        for the other attentions, ``head`` [B, k, C] for the tokens that are judged.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, passing: Tensor) -> Tensor:
+        """Return the same tensor."""
+        return passing
+
+
+@contextmanager
+def tapped(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Yield what passes a network's taps, by kind, in the order of the calls.
+
+    No hook is left behind, whatever happens within.
+    """
+    taken: dict[str, list[Tensor]] = {}
+
+    def keep(tap: nn.Module, _: object, passing: Tensor) -> None:
+        taken.setdefault(str(tap.kind), []).append(passing)
+
+    taps = [module for module in network.modules() if isinstance(module, Tap)]
+    handles = [tap.register_forward_hook(keep) for tap in taps]
+    try:
+        yield taken
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def masked_softmax(

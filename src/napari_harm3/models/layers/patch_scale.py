@@ -1,4 +1,4 @@
-"""Patch features on a common scale, fitted on the training part."""
+"""Features of different scales on a common one, fitted on the training part."""
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,7 @@ class PatchScale(nn.Module):
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
 
-    def forward(self, bag: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+    def forward(self, bag: Float[Tensor, "... N D"]) -> Float[Tensor, "... N D"]:
         """Return the features in standard deviations from the training's mean."""
         return (bag - self.centre) / self.spread
 
@@ -42,3 +42,11 @@ class PatchScale(nn.Module):
         self.centre.copy_(centre)
         varies = spread > LEAST_SPREAD
         self.spread.copy_(torch.where(varies, spread, torch.ones_like(spread)))
+
+
+class ClinicalScale(PatchScale):
+    """The same for clinical columns, of which an unknown one stands at the mean."""
+
+    def forward(self, columns: Float[Tensor, "B c"]) -> Float[Tensor, "B c"]:
+        """Return the columns in standard deviations from the training's mean."""
+        return super().forward(columns).nan_to_num()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_harm3.models.harm3.encoder import ResNet3d
+from napari_harm3.models.layers.resnet3d import PaddedShortcut, ResNet3d
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,43 @@ def test_the_output_stride_decides_the_map(stride, volume, cells) -> None:
         maps = encoder(torch.empty(2, 1, *volume))
 
     assert maps.shape == (2, 512, *cells)
+
+
+@pytest.mark.parametrize(
+    ("stride", "volume", "cells"),
+    [
+        ((8, 16, 16), (32, 128, 128), (4, 8, 8)),
+        ((4, 8, 8), (12, 32, 32), (3, 4, 4)),
+        ((32, 32, 32), (33, 64, 60), (2, 2, 2)),
+    ],
+)
+@pytest.mark.parametrize("depth", [18, 50])
+def test_so_it_does_with_isotropic_stem_and_padded_shortcuts(
+    depth: int, stride, volume, cells
+) -> None:
+    encoder = ResNet3d(
+        depth=depth,
+        base_channels=2,
+        output_stride=stride,
+        stem="isotropic",
+        shortcut="padding",
+    )
+
+    maps = encoder(torch.randn(2, 1, *volume))
+
+    assert maps.shape == (2, encoder.out_channels, *cells)
+    assert encoder.stem[0].weight.shape == (2, 1, 7, 7, 7)
+    assert not any("shortcut" in name for name, _ in encoder.named_parameters())
+
+
+def test_a_padded_shortcut_takes_every_second_voxel_and_adds_nothing() -> None:
+    maps = torch.randn(1, 2, 5, 4, 3)
+
+    shortened = PaddedShortcut(added=3, stride=(1, 2, 2))(maps)
+
+    assert shortened.shape == (1, 5, 5, 2, 2)
+    assert torch.equal(shortened[:, :2], maps[:, :, :, ::2, ::2])
+    assert not shortened[:, 2:].any()
 
 
 def test_a_cell_looks_where_it_lies() -> None:

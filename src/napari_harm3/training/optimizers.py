@@ -1,0 +1,27 @@
+"""How weights are moved."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from napari_harm3.training.config import TrainingConfig
+
+
+def optimizer_of(
+    parameters: Iterable[nn.Parameter], training: TrainingConfig
+) -> torch.optim.Optimizer:
+    """Return the optimizer that a recipe names."""
+    # A network without weights has nothing to move, which optimizers refuse.
+    weights = list(parameters) or [nn.Parameter(torch.zeros(()))]
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(
+            weights, lr=rate, weight_decay=decay, momentum=training.momentum
+        )
+    kind = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "radam": torch.optim.RAdam,
+    }[training.optimizer]
+    return kind(weights, lr=rate, weight_decay=decay)
