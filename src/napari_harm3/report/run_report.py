@@ -1,33 +1,28 @@
 """One page about a run or a case: a single HTML file that needs no network."""
 
-import base64
 import csv
 import json
 from collections.abc import Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_harm3.artifacts import write_text
 from napari_harm3.cohort.case import TITLES
 from napari_harm3.config import read_toml
 from napari_harm3.errors import ModelError
 from napari_harm3.models.checkpoint import read_about
 from napari_harm3.report.case_report import read_explanation
 from napari_harm3.report.figures import (
-    as_png,
     roc_figure,
     score_figure,
     training_figure,
 )
+from napari_harm3.report.page import as_png, details, image, warnings, write_page
 from napari_harm3.report.tables import agreement_rows, html_table, metrics_rows, number
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.run import fold_folders
-
-STYLE = files("napari_harm3.report") / "page.css"
 
 
 def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -> None:
@@ -52,7 +47,9 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
             f"{metrics['prevalence']:.1%} pCR; {config.folds} folds by patient, "
             "held-out predictions only. Research use only; not a medical device.</p>"
         ),
-        _warnings(about),
+        warnings(
+            made_up=about["made_up"], untrained_encoder=about["untrained_encoder"]
+        ),
         _cards(metrics),
         "<h2>Metrics</h2>",
         html_table(("", "mean", "sd", "95 % CI", "pooled"), metrics_rows(metrics)),
@@ -62,19 +59,19 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
             f"“no” has ACC {metrics['majority_acc']:.3f}.</p>"
         ),
         "<h2>Curves</h2><div class=row>",
-        _image(as_png(roc_figure(pairs)), "ROC curve of each fold"),
-        _image(as_png(score_figure(label, score)), "Held-out scores"),
-        _image(as_png(training_figure(_logs(run))), "Training loss"),
+        image(as_png(roc_figure(pairs)), "ROC curve of each fold"),
+        image(as_png(score_figure(label, score)), "Held-out scores"),
+        image(as_png(training_figure(_logs(run))), "Training loss"),
         "</div>",
         _fold_table(run),
         _case_part(explanation) if explanation is not None else "",
-        _details("Predictions", _prediction_table(rows)),
-        _details("Left out", _left_out(metrics)),
-        _details(
+        details("Predictions", _prediction_table(rows)),
+        details("Left out", _left_out(metrics)),
+        details(
             "Configuration", f"<pre>{escape((run / 'run.toml').read_text())}</pre>"
         ),
     ]
-    _write_page(out, f"{config.method}: report", parts)
+    write_page(out, f"{config.method}: report", parts)
 
 
 def write_case_report(
@@ -98,23 +95,16 @@ def write_case_report(
             f"<p class=soft>Predicted by fold {escape(row['fold'])}, which held it "
             "out. Research use only; not a medical device.</p>"
         ),
-        _warnings(about),
+        warnings(
+            made_up=about["made_up"], untrained_encoder=about["untrained_encoder"]
+        ),
         "<div class=cards>"
         + _card("p(pCR)", f"{float(row['probability']):.3f}")
         + _card("label", label)
         + "</div>",
         _case_part(explanation) if explanation is not None else "",
     ]
-    _write_page(out, f"{case_id}: report", parts)
-
-
-def _write_page(out: Path, title: str, parts: list[str]) -> None:
-    page = (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        f"<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head><body>"
-        f"{''.join(parts)}</body></html>\n"
-    )
-    write_text(out, page)
+    write_page(out, f"{case_id}: report", parts)
 
 
 def _metrics(run: Path) -> dict[str, Any]:
@@ -138,21 +128,6 @@ def _logs(run: Path) -> dict[int, list[dict[str, str]]]:
         with (folder / "log.csv").open(newline="", encoding="utf-8") as stream:
             logs[fold] = list(csv.DictReader(stream))
     return logs
-
-
-def _warnings(about: Mapping[str, Any]) -> str:
-    text = ""
-    if about["made_up"]:
-        text += (
-            "<p class=warn>Trained on a made-up cohort (phantom): nothing here says "
-            "anything about a real patient.</p>"
-        )
-    if about["untrained_encoder"]:
-        text += (
-            "<p class=warn>The slide encoder is untrained: its weights are drawn from "
-            "seed 0.</p>"
-        )
-    return text
 
 
 def _cards(metrics: Mapping[str, Any]) -> str:
@@ -188,7 +163,7 @@ def _case_part(folder: Path) -> str:
     return (
         f"<h2>Where the model looks: {escape(about['case_id'])}</h2>"
         f"<p>p(pCR) {about['probability']:.3f} ({escape(about['seen'])}).</p>"
-        + _image((folder / "figure.png").read_bytes(), "Heat maps above annotations")
+        + image((folder / "figure.png").read_bytes(), "Heat maps above annotations")
         + html_table(header, agreement_rows(about["agreement"], TITLES))
         + f"<p class=soft>A cell of the map is {cell} mm (z, y, x). Chance is a map "
         "that says nothing; ceiling the best map of such cells.</p>"
@@ -206,12 +181,3 @@ def _prediction_table(rows: list[dict[str, str]]) -> str:
 def _left_out(metrics: Mapping[str, Any]) -> str:
     rows = [[name, why] for name, why in metrics.get("left_out", {}).items()]
     return html_table(("case", "why"), rows) if rows else "<p>No case.</p>"
-
-
-def _details(title: str, content: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
-
-
-def _image(png: bytes, alt: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'

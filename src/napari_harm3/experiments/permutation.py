@@ -1,0 +1,75 @@
+"""Shuffled labels: whatever still finds something is wrong."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_harm3.data.prepare import PreparedCase
+from napari_harm3.training.metrics import null_standard_error
+
+MOST_ERRORS = 3
+"""Standard errors of chance within which each method's AUC must lie."""
+
+MOST_MEAN = 0.05
+"""Distance from 0.5 within which the mean over methods and permutations must lie."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sanity:
+    """What shuffled labels came to."""
+
+    auc: Mapping[str, Sequence[float]]
+    """Of each method, by permutation."""
+
+    bound: float
+    """Furthest from 0.5 that chance explains."""
+
+    @property
+    def mean(self) -> float:
+        """Return the mean over methods and permutations."""
+        return float(
+            np.mean([value for values in self.auc.values() for value in values])
+        )
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Return the methods whose mean AUC chance does not explain."""
+        return tuple(
+            name
+            for name, values in self.auc.items()
+            if abs(float(np.mean(values)) - 0.5) > self.bound
+        )
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found where nothing is."""
+        return not self.outside and abs(self.mean - 0.5) <= MOST_MEAN
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "auc": {name: list(values) for name, values in self.auc.items()},
+            "bound": self.bound,
+            "mean": self.mean,
+            "outside": list(self.outside),
+            "passed": self.passed,
+        }
+
+
+def chance_bound(labels: Sequence[int]) -> float:
+    """Return how far from 0.5 the AUC of scores that mean nothing may lie."""
+    positives = sum(labels)
+    return MOST_ERRORS * null_standard_error(positives, len(labels) - positives)
+
+
+def permuted(prepared: Sequence[PreparedCase], *, seed: int) -> list[PreparedCase]:
+    """Return cases with each other's labels; given folds are dropped with them."""
+    labels = [one.case.pcr for one in prepared]
+    random.Random(f"{seed}/permuted").shuffle(labels)
+    return [
+        replace(one, case=replace(one.case, pcr=label, fold=None))
+        for one, label in zip(prepared, labels, strict=True)
+    ]
