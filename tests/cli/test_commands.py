@@ -327,5 +327,46 @@ def test_a_run_is_not_overwritten(harm3, run, prepared_cohort):
 def test_the_registry_is_listed(harm3):
     code, said, _ = harm3("models")
     assert code == 0
-    assert {row["name"] for row in said["models"]} >= {"harm3", "harm3-paper"}
-    assert all(row["parameters"] > 1e6 for row in said["models"])
+    size = {row["name"]: row["parameters"] for row in said["models"]}
+    rivals = {"c3d", "resnet3d", "rpnet3d", "clam-sb", "transmil", "hmcat", "m2fusion"}
+    assert set(size) >= rivals | {"harm3", "harm3-paper", "harm3-label", "harm3-x"}
+    assert size["harm3"] > size["clam-sb"] > 6e5
+    assert size["majority"] == 0
+
+
+def test_a_whole_cohort_is_explained_with_any_map(
+    harm3, run, prepared_cohort, tmp_path
+):
+    lines = prepared_cohort.read_text().splitlines()
+    few = prepared_cohort.with_name("few.csv")
+    few.write_text("\n".join(lines[:3]) + "\n")
+    work = prepared_cohort.parent / ".harm3"
+
+    code, said, _ = harm3(
+        *("explain", run, few, "--out", tmp_path, "--work", work),
+        *("--method", "layercam", "--layer", "stage3", "--target", "non-pcr"),
+    )
+
+    assert code == 0
+    assert [row["case_id"] for row in said["cases"]] == ["HN-0001", "HN-0002"]
+    assert said["cases"][0]["explain"]["layer"] == "stage3"
+    with (tmp_path / "agreement.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["case_id"] for row in rows} == {"HN-0001", "HN-0002"}
+    assert {row["label"] for row in rows} >= {"union"}
+    first = tmp_path / "HN-0001"
+    for name in ("links.csv", "link.npz", "slide_maps.geojson", "figure.png"):
+        assert (first / name).stat().st_size > 0
+
+
+def test_a_layer_that_a_model_lacks_is_named_with_those_it_has(
+    harm3, run, prepared_cohort, tmp_path
+):
+    code, said, err = harm3(
+        *("explain", run, prepared_cohort, "--case", "HN-0001"),
+        *("--out", tmp_path / "out", "--layer", "stage9"),
+    )
+
+    assert code == 1
+    assert "stage4" in said["error"]["message"]
+    assert err.count("\n") >= 1

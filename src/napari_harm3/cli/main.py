@@ -18,6 +18,7 @@ from napari_harm3.cli.phantom import Phantom
 from napari_harm3.cli.predict import Predict
 from napari_harm3.cli.prepare import Prepare
 from napari_harm3.cli.report import Report
+from napari_harm3.cli.reproduce import Reproduce
 from napari_harm3.cli.show import refuse
 from napari_harm3.cli.tissue import Tissue
 from napari_harm3.cli.train import Train
@@ -38,6 +39,7 @@ Command = (
     | Export
     | Predict
     | Explain
+    | Reproduce
     | Report
     | Models
     | View

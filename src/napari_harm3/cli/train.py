@@ -41,6 +41,9 @@ class Train(InputOptions, DeviceOptions):
     jobs: int = 1
     """Folds at once, each in a process of its own."""
 
+    scheduler: str | None = None
+    """Address of a running Dask cluster, which then trains the folds."""
+
     resume: bool = False
     """Go on with the run in the folder."""
 
@@ -53,6 +56,7 @@ class Train(InputOptions, DeviceOptions):
             work=self.work,
             device=self.device,
             jobs=self.jobs,
+            scheduler=self.scheduler,
             resume=self.resume,
             allow_external=self.allow_external,
         )

@@ -1,23 +1,31 @@
 """What a user can ask about training: fit, measure, give away."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_harm3.artifacts import write_json
+from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Cohort, read_cohort
 from napari_harm3.config import read_toml
-from napari_harm3.errors import ModelError, TrainingError
+from napari_harm3.data.config import InputConfig
+from napari_harm3.errors import ModelError, Stopped, TrainingError
 from napari_harm3.jobs.cohort import prepare_cohort, work_folder
 from napari_harm3.jobs.device import resolve_device
+from napari_harm3.jobs.folds import fold_events
 from napari_harm3.jobs.prediction import predict
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.training.config import RunConfig
 
 if TYPE_CHECKING:
     from napari_harm3.data.prepare import PreparedCase
+
+NOTED_SECONDS = 1.0
+"""Preparing is noted in ``events.jsonl`` no more often than this."""
 
 
 def train(
@@ -28,22 +36,35 @@ def train(
     work: Path | None = None,
     device: str = "auto",
     jobs: int = 1,
+    scheduler: str | None = None,
     resume: bool = False,
     allow_external: bool = False,
 ) -> Job:
     """Cross-validate a method on a cohort, preparing what is missing.
 
     Creating ``RUN/stop`` stops it between two steps; resumed, it goes on there.
+    ``jobs`` folds are trained at once, or as many as the Dask cluster at ``scheduler``
+    has workers.
     """
     from napari_harm3.training.cross_validation import cross_validate, trainable
-    from napari_harm3.training.run import open_run, remember_cohort
+    from napari_harm3.training.run import end_noted, open_run, remember_cohort
 
     table = read_cohort(cohort, allow_external=allow_external)
     device = resolve_device(device)
     open_run(run, config, resume=resume)
     remember_cohort(run, cohort, work)
-    prepared = yield from _prepared(table, config, work, device, jobs, allow_external)
-    cases, _ = trainable(table)
+    cases, _ = trainable(table, config)
+    with end_noted(run):
+        prepared = yield from prepare_trainable(
+            table,
+            cases,
+            config.inputs,
+            run=run,
+            work=work,
+            device=device,
+            workers=jobs,
+            allow_external=allow_external,
+        )
     folds = config.folds * config.repeats
     done: dict[int, float] = {}
     for event in cross_validate(
@@ -52,7 +73,7 @@ def train(
         config,
         run,
         device=device,
-        jobs=jobs,
+        train=partial(fold_events, jobs=jobs, scheduler=scheduler),
     ):
         if event["kind"] == "done":
             result = {"run": str(run.resolve()), "metrics": event["metrics"]}
@@ -82,32 +103,51 @@ def _told(
     )
 
 
-def _prepared(
+def prepare_trainable(
     table: Cohort,
-    config: RunConfig,
+    cases: Sequence[Case],
+    inputs: InputConfig,
+    *,
+    run: Path,
     work: Path | None,
     device: str,
     workers: int,
     allow_external: bool,
 ) -> Generator[Progress, None, "dict[str, PreparedCase]"]:
-    """Prepare the trainable cases, and return them by name."""
-    from napari_harm3.data.prepare import prepared_case
-    from napari_harm3.training.cross_validation import trainable
+    """Prepare what is missing of some cases, and return them by name.
 
+    How far it is stands in the events of ``run``.
+
+    Raises
+    ------
+    TrainingError
+        If a file of theirs cannot be used.
+    Stopped
+        If ``RUN/stop`` appeared.
+    """
+    from napari_harm3.data.prepare import prepared_case
+    from napari_harm3.training.run import STOP, append_event
+
+    noted = 0.0
     result: dict[str, Any] = {}
     for message in prepare_cohort(
         table.path,
-        inputs=config.inputs,
+        inputs=inputs,
         work=work,
         workers=workers,
         device=device,
         allow_external=allow_external,
     ):
-        if message.result is None:
-            yield message
-        else:
+        if message.result is not None:
             result = message.result
-    cases, _ = trainable(table)
+            continue
+        if monotonic() - noted >= NOTED_SECONDS:
+            noted = monotonic()
+            about = {name: getattr(message, name) for name in ("stage", "step", "of")}
+            append_event(run, {"kind": "preparing", **about, "text": message.text})
+        if (run / STOP).exists():
+            raise Stopped("Preparing stopped; resume it any time.")
+        yield message
     names = {case.case_id for case in cases}
     failed = [fault for fault in result["failed"] if fault["case_id"] in names]
     if failed:
@@ -117,7 +157,7 @@ def _prepared(
             f"{first['column']}: {first['message']} `harm3 check` lists them all."
         )
     folder = work_folder(table.path, work)
-    return {case.case_id: prepared_case(case, config.inputs, folder) for case in cases}
+    return {case.case_id: prepared_case(case, inputs, folder) for case in cases}
 
 
 def evaluate(
@@ -215,8 +255,18 @@ def _refitted(
     config = read_toml(run / "run.toml", RunConfig)
     table = read_cohort(cohort, allow_external=allow_external)
     device = resolve_device(device)
-    prepared = yield from _prepared(table, config, work, device, 1, allow_external)
-    fitted = [prepared[case.case_id] for case in trainable(table)[0]]
+    cases, _ = trainable(table, config)
+    prepared = yield from prepare_trainable(
+        table,
+        cases,
+        config.inputs,
+        run=run / REFIT,
+        work=work,
+        device=device,
+        workers=1,
+        allow_external=allow_external,
+    )
+    fitted = [prepared[case.case_id] for case in cases]
     done: dict[int, float] = {}
     for event in refit(table, fitted, config, run, device=device):
         yield _told(event, config, 1, done)

@@ -1,0 +1,113 @@
+"""``harm3 reproduce``: the paper's two tables on an own cohort."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from napari_harm3.cli.options import DeviceOptions, InputOptions
+from napari_harm3.cli.show import Result, show
+from napari_harm3.jobs.reproduction import Reproduction, configs_of, reproduce
+
+PERMUTATIONS = 5
+
+
+@dataclass(kw_only=True)
+class Reproduce(InputOptions, DeviceOptions):
+    """Train every method of a table under the same folds, and write the table.
+
+    Run again, it goes on where it was stopped.
+    """
+
+    table: Annotated[Literal["table1", "table2"], tyro.conf.Positional]
+    """table1: HARM3, its rivals and what is easy. table2: the ablations."""
+
+    cohort: Annotated[Path, tyro.conf.Positional]
+    """The cohort table, cohort.csv."""
+
+    out: Path
+    """Folder for the table, and a run folder for each method."""
+
+    beyond: bool = False
+    """Add the rows that the paper does not have."""
+
+    methods: tuple[str, ...] = ()
+    """These methods alone, and harm3; `harm3 models` lists the names."""
+
+    budget: Literal["matched", "native"] = "matched"
+    """matched: all are trained alike. native: each as its authors did."""
+
+    folds: int = 5
+    """Folds by patient; a column `fold` in the table wins."""
+
+    repeats: int = 1
+    """Repeated cross-validation, each time with other folds."""
+
+    seed: int = 0
+    """Seed of folds, weights and order."""
+
+    epochs: int | None = None
+    """Passes over the training cases, for every method."""
+
+    jobs: int = 1
+    """Folds at once, of whatever method, each in a process of its own."""
+
+    scheduler: str | None = None
+    """Address of a running Dask cluster, which then trains the folds."""
+
+    sanity: bool = False
+    """Train on shuffled labels besides; whatever still finds something is wrong."""
+
+    permutations: int = PERMUTATIONS
+    """How many shuffles."""
+
+    resume: bool = False
+    """Said for clearness: what is finished is kept in any case."""
+
+    def run(self) -> int:
+        """Make the table; say what is in it."""
+        base = replace(
+            self.run_config(), folds=self.folds, repeats=self.repeats, seed=self.seed
+        )
+        configs = configs_of(
+            self.table,
+            base,
+            beyond=self.beyond,
+            methods=self.methods,
+            budget=self.budget,
+        )
+        if self.epochs is not None:
+            configs = {
+                name: replace(one, training=replace(one.training, epochs=self.epochs))
+                for name, one in configs.items()
+            }
+        asked = Reproduction(
+            cohort=self.cohort,
+            out=self.out,
+            configs=configs,
+            work=self.work,
+            device=self.device,
+            jobs=self.jobs,
+            scheduler=self.scheduler,
+            allow_external=self.allow_external,
+        )
+        job = reproduce(
+            self.table,
+            asked,
+            beyond=self.beyond,
+            permutations=self.permutations if self.sanity else 0,
+        )
+        return show(job, json=self.json, summary=_summary)
+
+
+def _summary(result: Result) -> str:
+    rows = [f"{'method':<24}{'AUC':>8}{'ACC':>8}{'F1':>8}{'SEN':>8}{'SPE':>8}"]
+    for row in result["rows"]:
+        figures = [row["metrics"][name]["mean"] for name in _SHOWN]
+        cells = "".join("       -" if f is None else f"{f:>8.3f}" for f in figures)
+        rows.append(f"{row['method']:<24}{cells}")
+    return "\n".join([*rows, f"table: {result['table']}"])
+
+
+_SHOWN = ("auc", "acc", "f1", "sen", "spe")

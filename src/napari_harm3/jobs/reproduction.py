@@ -1,0 +1,312 @@
+"""What a user can ask about the paper's tables: make them on an own cohort."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_harm3.artifacts import write_json
+from napari_harm3.cohort.table import Cohort, read_cohort
+from napari_harm3.config import to_plain
+from napari_harm3.errors import TrainingError
+from napari_harm3.jobs.device import resolve_device
+from napari_harm3.jobs.folds import fold_events
+from napari_harm3.jobs.progress import Job, Progress, finished
+from napari_harm3.jobs.training import prepare_trainable
+from napari_harm3.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from napari_harm3.data.prepare import PreparedCase
+    from napari_harm3.experiments.recipe import Recipe
+    from napari_harm3.report.comparison_rows import Comparison, MethodRow
+    from napari_harm3.training.fold import FoldTask
+
+Table = Literal["table1", "table2"]
+SANITY = "sanity"
+LEAST = 5
+"""Cases of each class, below which a table would say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """What a table is made of."""
+
+    cohort: Path
+    out: Path
+    """Holds a run folder for each method, and the table itself."""
+
+    configs: Mapping[str, RunConfig]
+    """The recipe of each method; folds, seed and inputs are those of all."""
+
+    work: Path | None = None
+    device: str = "auto"
+    jobs: int = 1
+    """Folds at once, of whatever method."""
+
+    scheduler: str | None = None
+    """Address of a running Dask cluster, which then trains the folds."""
+
+    allow_external: bool = False
+
+
+def reproduce(
+    table: Table, asked: Reproduction, *, beyond: bool = False, permutations: int = 0
+) -> Job:
+    """Train every method of a table under the same folds, and write the table.
+
+    Finished folds are kept, begun ones go on; so do runs that `harm3 train` began in
+    these folders.
+
+    Parameters
+    ----------
+    table
+        ``table1`` or ``table2``.
+    asked
+        What it is made of.
+    beyond
+        Whether rows stand in it that the paper does not have.
+    permutations
+        Train each method on so many shuffles of the labels besides, of which nothing
+        can be learned.
+    """
+    from napari_harm3.experiments.recipe import recipe_of
+    from napari_harm3.training.run import begin, end_noted
+
+    recipe = recipe_of(table, beyond=beyond, methods=tuple(asked.configs))
+    asked.out.mkdir(parents=True, exist_ok=True)
+    begin(asked.out, table=table, methods=list(recipe.methods))
+    with end_noted(asked.out):
+        yield from _reproduced(recipe, asked, permutations)
+
+
+def _reproduced(recipe: "Recipe", asked: Reproduction, permutations: int) -> Job:
+    from napari_harm3.experiments.comparison import compare
+    from napari_harm3.report.checklists import write_checklists
+    from napari_harm3.report.comparison import write_comparison
+    from napari_harm3.training.run import append_event
+
+    cohort = read_cohort(asked.cohort, allow_external=asked.allow_external)
+    device = resolve_device(asked.device)
+    prepared, left_out = yield from _prepared(asked, cohort, device)
+    runs = {name: asked.out / name for name in recipe.methods}
+    yield from _trained(asked, cohort, prepared, runs, left_out)
+    sanity = yield from _sane(asked, cohort, prepared, recipe.methods, permutations)
+    yield Progress(stage="table", of=1, text="statistics and figures")
+    repeats = asked.configs[recipe.methods[0]].repeats
+    comparison = compare(
+        recipe, runs, cohort, repeats=repeats, notes=_notes(left_out, sanity)
+    )
+    files = write_comparison(asked.out, comparison)
+    files |= write_checklists(runs["harm3"], asked.out)
+    result = {
+        "table": str(files["csv"].resolve()),
+        "files": {name: str(path.resolve()) for name, path in files.items()},
+        **_about(comparison),
+        "rows": [_row(row) for row in comparison.rows],
+        "runs": {name: str(run.resolve()) for name, run in runs.items()},
+        "sanity": sanity,
+    }
+    write_json(asked.out / f"{recipe.name}.json", result)
+    append_event(asked.out, {"kind": "done", "text": "done"})
+    yield finished("reproduce", result)
+
+
+def _about(comparison: "Comparison") -> dict[str, Any]:
+    """Return what must not be parted from the rows."""
+    names = ("title", "cohort", "made_up", "untrained_encoder", "reference")
+    told = {name: getattr(comparison, name) for name in names}
+    return told | {"notes": [*comparison.caveats, *comparison.notes]}
+
+
+def _row(row: "MethodRow") -> dict[str, Any]:
+    """Return a row; the reported figures stand by the metric of ours they belong to."""
+    from napari_harm3.report.comparison_tables import PAPER
+
+    said = row.reported
+    return {
+        "method": row.name,
+        "title": row.title,
+        "inputs": row.inputs,
+        "metrics": dict(row.metrics),
+        "reported": None
+        if said is None
+        else {
+            "table": said.table,
+            "caveats": list(said.caveats),
+            **{ours: getattr(said, theirs) for ours, theirs in PAPER.items()},
+        },
+        "against": None if row.against is None else to_plain(row.against),
+    }
+
+
+def configs_of(
+    table: Table, base: RunConfig, *, beyond: bool, methods: Sequence[str], budget: str
+) -> dict[str, RunConfig]:
+    """Return the recipe of each method of a table, with the inputs of ``base``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such method.
+    """
+    from dataclasses import replace
+
+    from napari_harm3.experiments.recipe import recipe_of
+
+    recipe = recipe_of(table, beyond=beyond, methods=methods)
+    return {
+        name: replace(
+            RunConfig.of(
+                name,
+                base.size,
+                seed=base.seed,
+                folds=base.folds,
+                budget="native" if budget == "native" else "matched",
+            ),
+            inputs=base.inputs,
+            repeats=base.repeats,
+        )
+        for name in recipe.methods
+    }
+
+
+def _prepared(
+    asked: Reproduction, cohort: Cohort, device: str
+) -> Generator[Progress, None, "tuple[list[PreparedCase], dict[str, str]]"]:
+    """Prepare the cases that have what every method needs."""
+    from napari_harm3.training.cross_validation import trainable
+
+    configs = list(asked.configs.values())
+    cases, left_out = trainable(cohort, *configs)
+    check_enough([case.pcr for case in cases])
+    by_name = yield from prepare_trainable(
+        cohort,
+        cases,
+        configs[0].inputs,
+        run=asked.out,
+        work=asked.work,
+        device=device,
+        workers=asked.jobs,
+        allow_external=asked.allow_external,
+    )
+    for case_id, why in left_out.items():
+        yield Progress(stage="training", warning=f"{case_id} {why}")
+    return [by_name[case.case_id] for case in cases], left_out
+
+
+def check_enough(labels: Sequence[int | None]) -> None:
+    """Refuse a cohort on which no method can be told from another.
+
+    Raises
+    ------
+    TrainingError
+        If a class has fewer than `LEAST` cases.
+    """
+    for value, name in ((1, "pCR"), (0, "no pCR")):
+        count = sum(label == value for label in labels)
+        if count < LEAST:
+            raise TrainingError(
+                f"Only {count} cases with {name} have all that the methods need; a "
+                f"table needs {LEAST} at least. Add cases, or complete some."
+            )
+
+
+def _trained(
+    asked: Reproduction,
+    cohort: Cohort,
+    prepared: "Sequence[PreparedCase]",
+    runs: Mapping[str, Path],
+    left_out: Mapping[str, str],
+) -> Iterator[Progress]:
+    """Train every fold of every method; conclude each run."""
+    from napari_harm3.training.cross_validation import conclude, plan
+    from napari_harm3.training.run import open_run, remember_cohort
+
+    plans: dict[str, list[FoldTask]] = {}
+    device = resolve_device(asked.device)
+    for name, run in runs.items():
+        config = asked.configs[name]
+        open_run(run, config, resume=True)
+        remember_cohort(run, asked.cohort, asked.work)
+        # All are planned before any is trained: what is wrong is said at once.
+        plans[name] = plan(cohort, prepared, config, run, device=device)
+    tasks = [task for planned in plans.values() for task in planned]
+    events = fold_events(tasks, jobs=asked.jobs, scheduler=asked.scheduler)
+    yield from _told(events, len(tasks))
+    for planned in plans.values():
+        conclude(planned, left_out)
+
+
+def _told(events: Iterator[dict[str, Any]], folds: int) -> Iterator[Progress]:
+    """Return events as progress; the bar counts folds, of all methods."""
+    done: dict[tuple[str, int], float] = {}
+    for event in events:
+        method = str(event["run"])
+        key = (method, event["fold"])
+        if event["kind"] == "epoch":
+            done[key] = event["epoch"] / event["epochs"]
+        elif event["kind"] == "fold":
+            done[key] = 1
+        elif event["kind"] == "step":
+            continue
+        text = f"{method}, fold {event['fold']}"
+        yield Progress(
+            stage="training",
+            step=int(sum(done.values())),
+            of=folds,
+            text=text,
+            data=event,
+            warning=f"{method}: {event['text']}"
+            if event["kind"] == "warning"
+            else None,
+        )
+
+
+def _sane(
+    asked: Reproduction,
+    cohort: Cohort,
+    prepared: "Sequence[PreparedCase]",
+    methods: Sequence[str],
+    permutations: int,
+) -> Generator[Progress, None, dict[str, Any] | None]:
+    """Train on shuffled labels; return what came of it, or None if not asked."""
+    from napari_harm3.experiments.permutation import Sanity, chance_bound, permuted
+    from napari_harm3.training.run import evaluate_run
+
+    if not permutations:
+        return None
+    found: dict[str, list[float]] = {name: [] for name in methods}
+    for number in range(permutations):
+        seed = asked.configs[methods[0]].seed + number
+        shuffled = permuted(prepared, seed=seed)
+        runs = {name: asked.out / SANITY / str(number) / name for name in methods}
+        yield from _trained(asked, cohort, shuffled, runs, {})
+        for name, run in runs.items():
+            auc = evaluate_run(run)["auc"]["mean"]
+            if auc is not None:
+                found[name].append(auc)
+    labels = [one.case.pcr or 0 for one in prepared]
+    sanity = Sanity(auc=found, bound=chance_bound(labels))
+    for name in sanity.outside:
+        yield Progress(
+            stage="sanity",
+            warning=f"{name} finds something in shuffled labels: do not trust it.",
+        )
+    return sanity.to_plain()
+
+
+def _notes(left_out: Mapping[str, str], sanity: Mapping[str, Any] | None) -> list[str]:
+    notes = []
+    if left_out:
+        notes.append(
+            f"{len(left_out)} cases are left out of every row, so that all methods see "
+            "the same."
+        )
+    if sanity is not None:
+        told = "passed" if sanity["passed"] else "NOT passed"
+        notes.append(
+            f"Shuffled labels: {told}; mean AUC {sanity['mean']:.3f} over methods and "
+            f"permutations, each within {sanity['bound']:.3f} of 0.5 but for "
+            f"{', '.join(sanity['outside']) or 'none'}."
+        )
+    return notes
