@@ -117,22 +117,6 @@ def test_a_worker_that_dies_is_told_and_started_anew(qtbot, hung, run):
         press(qtbot, explain.compute_button)
 
 
-def test_a_run_is_started_followed_and_stopped(qtbot, hung, viewer, tmp_path):
-    train = hung.train
-    train.size_box.setCurrentText("small")
-    train.folds.setValue(2)
-    train.epochs.setValue(60)
-    train.run_path.set_path(tmp_path / "run")
-
-    press(qtbot, train.start_button)
-    qtbot.waitUntil(lambda: bool(train.curve.lines), timeout=LONG)
-    picture(viewer, tmp_path, "training")
-    press(qtbot, train.stop_button)
-    qtbot.waitUntil(lambda: "Stopped" in train.status.text(), timeout=LONG)
-
-    assert not (tmp_path / "run" / "metrics.json").exists()
-
-
 def test_a_cohort_that_is_not_in_order_changes_nothing(qtbot, hung, tmp_path):
     from napari.utils.notifications import notification_manager
 

@@ -1,11 +1,8 @@
 """Small pieces that several panels are made of."""
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -102,60 +99,6 @@ class Table(QTableWidget):
                 if column < len(tips):
                     item.setToolTip(tips[column])
                 self.setItem(number, column, item)
-
-
-class Curve(QWidget):
-    """Values over epochs, one line a fold."""
-
-    COLOURS = ("#4cc9f0", "#f7b801", "#80ed99", "#ff7096", "#b8a1ff")
-
-    def __init__(self, title: str) -> None:
-        super().__init__()
-        self.title = title
-        self.lines: dict[int, list[float]] = {}
-        self.setMinimumHeight(130)
-
-    def add(self, line: int, value: float) -> None:
-        """Append a value to a line."""
-        self.lines.setdefault(line, []).append(value)
-        self.update()
-
-    def clear(self) -> None:
-        """Forget every line."""
-        self.lines.clear()
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Draw the lines between the least and the largest value."""
-        super().paintEvent(event)
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        area = self.rect().adjusted(44, 22, -10, -18)
-        painter.setPen(QPen(QColor("#5c6b7a")))
-        painter.drawRect(area)
-        painter.setPen(QPen(QColor("#9aa5b1")))
-        painter.drawText(area.left(), area.top() - 7, self.title)
-        values = [value for line in self.lines.values() for value in line]
-        if not values:
-            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "nothing yet")
-            return
-        low, high = min(values), max(values)
-        span = high - low or 1.0
-        longest = max(len(line) for line in self.lines.values())
-        painter.drawText(2, area.top() + 10, f"{high:.3f}")
-        painter.drawText(2, area.bottom(), f"{low:.3f}")
-        painter.drawText(area.right() - 60, area.bottom() + 14, f"epoch {longest}")
-        for line, points in self.lines.items():
-            painter.setPen(QPen(QColor(self.COLOURS[line % len(self.COLOURS)]), 2))
-            places = [
-                (
-                    area.left() + round(area.width() * n / max(longest - 1, 1)),
-                    area.bottom() - round(area.height() * (value - low) / span),
-                )
-                for n, value in enumerate(points)
-            ]
-            for (x0, y0), (x1, y1) in itertools.pairwise(places):
-                painter.drawLine(x0, y0, x1, y1)
 
 
 def choice(names: Iterable[str]) -> QComboBox:
