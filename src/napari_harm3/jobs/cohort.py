@@ -20,7 +20,7 @@ from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.encoders import encoder_for
 from napari_harm3.jobs.parallel import each, stopping
 from napari_harm3.jobs.progress import Job, Progress, finished
-from napari_harm3.phantom.config import PhantomConfig
+from napari_harm3.phantom.config import ImplantConfig, PhantomConfig
 
 
 def work_folder(cohort: Path, work: Path | None) -> Path:
@@ -28,15 +28,38 @@ def work_folder(cohort: Path, work: Path | None) -> Path:
     return work or cohort.parent / ".harm3"
 
 
-def make_phantom(out: Path, *, config: PhantomConfig, workers: int = 1) -> Job:
-    """Make up a cohort in real file formats; finished cases are kept."""
-    from napari_harm3.phantom.cohort import case_indices, finish_cohort, make_case
+def make_phantom(
+    out: Path, *, config: PhantomConfig | ImplantConfig, workers: int = 1
+) -> Job:
+    """Make up a cohort in real file formats; finished cases are kept.
 
-    indices = case_indices(config)
-    made = each(partial(make_case, out, config), indices, workers=workers)
-    for done, (_, case_id) in enumerate(made, start=1):
+    Raises
+    ------
+    CohortError, VolumeError, SlideError
+        If the files that lesions are implanted in, or taken from, cannot serve.
+    """
+    if isinstance(config, ImplantConfig):
+        from napari_harm3.phantom.real_cohort import (
+            finish_implanted,
+            make_implanted,
+            survey,
+        )
+
+        yield Progress(stage="survey", text=config.anatomy.name)
+        sources = survey(config)
+        for note in sources.notes:
+            yield Progress(stage="survey", warning=note)
+        make = partial(make_implanted, out, config, sources)
+        finish = partial(finish_implanted, out, config)
+    else:
+        from napari_harm3.phantom.cohort import finish_cohort, make_case
+
+        make = partial(make_case, out, config)
+        finish = partial(finish_cohort, out, config)
+    indices = list(range(config.cases))
+    for done, (_, case_id) in enumerate(each(make, indices, workers=workers), start=1):
         yield Progress(stage="cohort", step=done, of=len(indices), text=str(case_id))
-    table = finish_cohort(out, config)
+    table = finish()
     yield finished("cohort", {"cohort": str(table.resolve()), "cases": len(indices)})
 
 

@@ -1,0 +1,332 @@
+"""A cohort of lesions whose truth is known, in a user's own volumes and slides."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from napari_harm3.artifacts import sha256_of, write_json, write_text
+from napari_harm3.cohort.case import ROLES
+from napari_harm3.cohort.table import write_cohort
+from napari_harm3.errors import CohortError, VolumeError
+from napari_harm3.mri.reading import read_volume
+from napari_harm3.mri.resampling import Transform, placed
+from napari_harm3.mri.volume import Volume, write_volume
+from napari_harm3.phantom.biopsy import usable_slides, write_biopsy
+from napari_harm3.phantom.body import Body, body_of
+from napari_harm3.phantom.config import ImplantConfig
+from napari_harm3.phantom.implant import (
+    RATIOS,
+    blended,
+    draw_texture,
+    labels_of,
+    lesion_fractions,
+    place_lesions,
+)
+from napari_harm3.phantom.kinetics import Response, draw_response
+from napari_harm3.phantom.lesions import Stamp, find_shapes
+from napari_harm3.phantom.nuisance import degraded, draw_nuisance
+from napari_harm3.phantom.real_anatomy import Anatomy, find_anatomies, laid_together
+
+NAME = "implanted"
+DONE = "case.json"
+SIGNAL_SPREAD = 0.05
+"""Of a lesion's signal from case to case, as a share; the label has no say in it."""
+
+DECISIVE = ("seed", "null", "unchanged", "fractions")
+"""What decides a case, beside its number and the files."""
+
+TRUTH = (
+    "case_id",
+    "label",
+    "ratio",
+    "volume_pre_ml",
+    "volume_post_ml",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "responder_fraction",
+    "anatomy",
+    "lesions",
+    "slide",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What cases are made from."""
+
+    anatomies: tuple[Anatomy, ...]
+    slides: tuple[Path, ...]
+    notes: tuple[str, ...]
+    """A sentence on each file that cannot serve."""
+
+    key: str
+    """Changes when the content of any file does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lesions:
+    """What is implanted in a case."""
+
+    named: Sequence[tuple[str, Stamp]]
+    response: Response
+    signal: Mapping[str, float]
+    """Of each sequence, against the body's median."""
+
+    texture: Float[np.ndarray, "n n n"]
+
+    @property
+    def stamps(self) -> list[Stamp]:
+        return [one for _, one in self.named]
+
+    def ratio(self, role: str) -> float:
+        return self.response.ratio if role.endswith("post") else 1.0
+
+    def volume_ml(self, ratio: float) -> float:
+        return sum(one.volume_ml(ratio) for one in self.stamps)
+
+
+def survey(config: ImplantConfig) -> Sources:
+    """Return what cases are made from; volumes are laid together, if they must be.
+
+    Raises
+    ------
+    CohortError, VolumeError, SlideError
+        If volumes, lesions or slides are missing, or nothing lays volumes together.
+    """
+    if not config.lesions.is_dir():
+        raise CohortError(
+            f"{config.lesions.name} is no folder: give one of lesion annotations."
+        )
+    find_shapes(config.lesions)
+    anatomies, notes = find_anatomies(config.anatomy)
+    slides, more = usable_slides(config.slides)
+    laid = tuple(laid_together(anatomy) for anatomy in anatomies)
+    files = [path for one in laid for path in one.volumes.values()]
+    files += [one.body for one in laid if one.body is not None]
+    files += [*slides, *sorted(p for p in config.lesions.rglob("*") if p.is_file())]
+    moves = [one.transforms[role].tolist() for one in laid for role in ROLES]
+    return Sources(
+        anatomies=laid,
+        slides=tuple(slides),
+        notes=(*notes, *more),
+        key=_digest(files, moves),
+    )
+
+
+def make_implanted(
+    out: Path, config: ImplantConfig, sources: Sources, index: int
+) -> str:
+    """Write one case's files and return its name; a finished case is kept.
+
+    Raises
+    ------
+    VolumeError, SlideError
+        If a source cannot be read, or no lesion fits.
+    """
+    case_id = case_name(index)
+    folder = out / case_id
+    made_of = {name: getattr(config, name) for name in DECISIVE}
+    made_of |= {"index": index, "sources": sources.key}
+    if _told(folder).get("made_of") == made_of:
+        return case_id
+    # Every part draws from its own stream, and the label from one that no other sees.
+    rng = _stream(config, index, 0)
+    anatomy = sources.anatomies[int(rng.integers(len(sources.anatomies)))]
+    volumes, body = _read(anatomy)
+    try:
+        named = place_lesions(body, find_shapes(config.lesions), rng)
+    except VolumeError as error:
+        raise VolumeError(f"{anatomy.name}: {error}") from error
+    lesions = _Lesions(
+        named=named,
+        response=draw_response(
+            config.seed, index, null=config.null, unchanged=config.unchanged
+        ),
+        signal={
+            sequence: ratio * float(1 + SIGNAL_SPREAD * rng.normal())
+            for sequence, ratio in RATIOS.items()
+        },
+        texture=draw_texture(rng),
+    )
+    told = {}
+    for number, role in enumerate(ROLES):
+        files = {"": folder / f"{role}.nii.gz", "mask": folder / f"mask_{role}.nii.gz"}
+        if config.fractions:
+            files["fraction"] = folder / f"fraction_{role}.nii.gz"
+        told[role] = _acquire(
+            files,
+            volumes[role],
+            anatomy.transforms[role],
+            lesions=lesions,
+            of=(role, body.medians[role]),
+            rng=_stream(config, index, 1 + number),
+        )
+    slide_rng = _stream(config, index, 9)
+    source = None
+    if sources.slides:
+        source = sources.slides[int(slide_rng.integers(len(sources.slides)))]
+    slide = write_biopsy(
+        folder / "biopsy.tif", source, lesions.response.responders, slide_rng
+    )
+    about = {
+        "made_of": made_of,
+        "anatomy": anatomy.name,
+        **_truth(lesions),
+        "volumes": told,
+        "slide": {"source": slide.source, "responder_fraction": slide.fraction},
+    }
+    write_json(folder / DONE, about)
+    return case_id
+
+
+def finish_implanted(out: Path, config: ImplantConfig) -> Path:
+    """Write ``truth.csv``, ``cohort.json`` and, last of all, ``cohort.csv``."""
+    names = [case_name(index) for index in range(config.cases)]
+    told = [_told(out / name) for name in names]
+    write_text(out / "truth.csv", _truth_csv(names, told))
+    files = [*ROLES, *(f"mask_{role}" for role in ROLES)]
+    rows = [
+        {
+            "case_id": name,
+            **{column: f"{name}/{column}.nii.gz" for column in files},
+            "wsi": f"{name}/biopsy.tif",
+            "pcr": str(about["label"]),
+            "anatomy": about["anatomy"],
+        }
+        for name, about in zip(names, told, strict=True)
+    ]
+    table = out / "cohort.csv"
+    write_cohort(
+        table,
+        rows,
+        name=NAME,
+        made_up=True,
+        deidentified=False,  # the anatomy is a person's
+        pcr_meaning="made up: lesions implanted in real volumes, "
+        + ("regardless of it" if config.null or config.unchanged else "that tell it"),
+    )
+    return table
+
+
+def case_name(index: int) -> str:
+    """Return the case id of a number."""
+    return f"IM-{index + 1:04d}"
+
+
+def _read(anatomy: Anatomy) -> tuple[dict[str, Volume], Body]:
+    read = {path: read_volume(path) for path in set(anatomy.volumes.values())}
+    shown = {path: _above_air(volume) for path, volume in read.items()}
+    volumes = {role: shown[anatomy.volumes[role]] for role in ROLES}
+    mask = None if anatomy.body is None else read_volume(anatomy.body)
+    return volumes, body_of(volumes, anatomy.transforms, mask)
+
+
+def _above_air(volume: Volume) -> Volume:
+    """Return a volume as a scanner measures it: nothing is darker than air, at zero."""
+    air = min(float(np.percentile(volume.array[::4, ::4], 1)), 0.0)
+    return replace(volume, array=np.maximum(volume.array - np.float32(air), 0))
+
+
+def _acquire(
+    files: Mapping[str, Path],
+    volume: Volume,
+    transform: Transform,
+    *,
+    lesions: _Lesions,
+    of: tuple[str, float],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Write a volume with its lesions and their mask; return what is true of it."""
+    role, median = of
+    there, ratio = placed(volume, transform), lesions.ratio(role)
+    fractions = lesion_fractions(lesions.stamps, ratio, there)
+    array = blended(
+        volume.array,
+        fractions,
+        there,
+        signal=median * lesions.signal[role[:2]],
+        texture=lesions.texture,
+    )
+    nuisance = draw_nuisance(rng)
+    spacing = float(volume.spacing_mm[1])
+    scanned = degraded(array, nuisance, rng, spacing_mm=spacing, median=median)
+    labels = labels_of(fractions)
+    write_volume(files[""], scanned, volume.affine)
+    write_volume(files["mask"], labels, volume.affine)
+    if "fraction" in files:
+        whole = np.stack(list(fractions.values())).sum(axis=0)
+        write_volume(files["fraction"], whole, volume.affine)
+    middle = lesions.stamps[0].centroid(ratio)
+    own = None if middle is None else transform[:3, :3] @ middle + transform[:3, 3]
+    return {
+        "place_mm": None if own is None else _rounded(own),
+        "from_common": transform.tolist(),
+        "mask_ml": round(float((labels > 0).sum() * _voxel_ml(volume)), 6),
+        "nuisance": nuisance.to_plain(),
+    }
+
+
+def _truth(lesions: _Lesions) -> dict[str, Any]:
+    place = lesions.stamps[0].centroid()
+    assert place is not None
+    return {
+        "label": lesions.response.pcr,
+        "lesions": [name for name, _ in lesions.named],
+        "ratio": round(lesions.response.ratio, 6),
+        "volume_pre_ml": round(lesions.volume_ml(1.0), 6),
+        "volume_post_ml": round(lesions.volume_ml(lesions.response.ratio), 6),
+        "place_mm": _rounded(place),
+    }
+
+
+def _truth_csv(names: Sequence[str], told: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, TRUTH, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for name, about in zip(names, told, strict=True):
+        x, y, z = about["place_mm"]
+        row = {"case_id": name, "x_mm": x, "y_mm": y, "z_mm": z}
+        row["lesions"] = ";".join(about["lesions"])
+        row["responder_fraction"] = round(about["slide"]["responder_fraction"], 6)
+        row["slide"] = about["slide"]["source"]
+        writer.writerow(dict(about) | row)
+    return text.getvalue()
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told
+
+
+def _stream(config: ImplantConfig, index: int, part: int) -> np.random.Generator:
+    return np.random.default_rng([config.seed, index, part])
+
+
+def _rounded(values: Float[np.ndarray, "3"]) -> list[float]:
+    return [round(float(value), 4) for value in values]
+
+
+def _voxel_ml(volume: Volume) -> float:
+    return abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
+
+
+def _digest(files: Sequence[Path], moves: object) -> str:
+    """Return what changes when the content or name of a file, or a transform, does."""
+    digest = hashlib.sha256(json.dumps(moves).encode())
+    for path in files:
+        parts = sorted(p for p in path.rglob("*") if p.is_file()) or [path]
+        for part in parts:
+            digest.update(f"{part.name} {sha256_of(part)}\n".encode())
+    return digest.hexdigest()[:16]
