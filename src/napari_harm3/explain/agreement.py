@@ -1,23 +1,67 @@
 """How far a heat map agrees with a voxel annotation.
 
 Every figure stands between two others: what a map that says nothing would reach
-(``chance``), and what the best map of the same coarseness could (``ceiling``): the
-annotation itself, averaged over the cells of the map.
+(``chance``), and what the best map of the same cells could (``ceiling``). Voxels
+outside the model's field of view are not counted, neither of the map nor of the
+annotation. Where nothing can be compared, the reason stands instead of a figure.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from napari_harm3.explain.ceiling import best_maps, most_pointing, tents
+from napari_harm3.explain.measures import (
+    Places,
+    dice,
+    energy,
+    iou_of,
+    pointing_game,
+    ranking,
+    widened,
+)
 from napari_harm3.mri.annotation import LABELS
-from napari_harm3.mri.resampling import resample, to_native
+from napari_harm3.mri.resampling import resample_labels, to_native
 from napari_harm3.mri.volume import Geometry
 
-DICE_SHARE = 0.5
-"""Dice is taken where the map exceeds this share of its peak."""
+SHARES = {"dice": 0.5, "dice_25": 0.25, "dice_75": 0.75}
+"""Dice is taken where the map exceeds this share of its peak; IoU likewise."""
+
+CHOSEN = "dice_chosen"
+"""Dice at the share of the peak that was chosen on training cases."""
+
+LESS_IS_BETTER = ("peak_distance_mm", "centroid_distance_mm")
+
+MEASURES = (
+    "pointing_game",
+    "pointing_game_half_cell",
+    "energy",
+    "energy_gain",
+    "dice",
+    "iou",
+    "dice_25",
+    "iou_25",
+    "dice_75",
+    "iou_75",
+    "dice_chosen",
+    "iou_chosen",
+    "best_dice",
+    "auc",
+    "ap",
+    "peak_distance_mm",
+    "centroid_distance_mm",
+)
+"""``energy_gain`` is the energy over its chance; ``*_chosen`` need a chosen share."""
+
+NO_EVIDENCE = "no positive evidence in this volume"
+OUTSIDE = "outside the model's field of view"
+FILLED = "the annotation fills the model's field of view"
+ABSENT = "no voxel has this label"
 
 Measures = dict[str, Any]
+Figures = dict[str, float]
 
 
 def agreement(
@@ -25,8 +69,10 @@ def agreement(
     annotation: UInt8[np.ndarray, "X Y Z"] | None,
     native: Geometry,
     cells: Geometry,
+    *,
+    chosen_share: float | None = None,
 ) -> Measures:
-    """Return pointing game, energy and Dice, for the union of labels and for each.
+    """Return every measure, for the union of labels and for each.
 
     Parameters
     ----------
@@ -38,105 +84,274 @@ def agreement(
         That grid.
     cells
         Grid of the map's cells, whose coarseness sets the ceiling.
+    chosen_share
+        Share of the peak for ``dice_chosen``, chosen on training cases by
+        `agreement_cohort.best_share`.
 
     Returns
     -------
     :
-        ``{"pointing_game": {"value", "chance", "ceiling"}, "energy", "dice"}`` and
-        ``labels``, or ``{"not_applicable": reason}``.
+        Of `MEASURES` each ``{"value", "chance", "ceiling"}``; ``normalised``, for each
+        (value - chance) / (ceiling - chance), None where no map of the cells can beat
+        chance; ``lesion_ml``; ``outside``, the share of
+        the annotation that the model did not see; and ``labels`` with the same for
+        each. Or ``{"not_applicable": reason}``.
     """
-    reason = _not_applicable(heat, annotation)
-    if reason or annotation is None:
-        return {"not_applicable": reason}
-    seen = _seen(native, cells)
-    measures = _measures(heat, annotation > 0, seen, native, cells)
-    labels = [value for value in LABELS if (annotation == value).any()]
-    measures["labels"] = {
-        LABELS[value]: _measures(heat, annotation == value, seen, native, cells)
-        for value in labels
-    }
-    return measures
-
-
-def _not_applicable(
-    heat: Float[np.ndarray, "X Y Z"], annotation: UInt8[np.ndarray, "X Y Z"] | None
-) -> str:
     if annotation is None:
-        return "not annotated"
+        return {"not_applicable": "not annotated"}
     if not annotation.any():
-        return "annotated as free of visible lesion"
-    if not heat.any():
-        return "no positive evidence in this volume"
-    return ""
+        return {"not_applicable": "annotated as free of visible lesion"}
+    return Yardstick(annotation, native, cells).measure(heat, chosen_share=chosen_share)
 
 
-def _measures(
+class Yardstick:
+    """An annotation with its chance levels and ceilings, to measure maps against.
+
+    Parameters
+    ----------
+    annotation
+        Labels; not empty.
+    native, cells
+        The volume's grid, and that of the cells of every map to be measured.
+    """
+
+    def __init__(
+        self, annotation: UInt8[np.ndarray, "X Y Z"], native: Geometry, cells: Geometry
+    ) -> None:
+        self.annotation, self.native = annotation, native
+        self.seen = field_of_view(native, cells)
+        inverse = np.linalg.inv(native.affine)[:3, :3]
+        half_cell = inverse @ cells.affine[:3, :3] / 2
+        self._targets: dict[str, _Target | str] = {}
+        for value, label in LABELS.items():
+            mask = annotation == value
+            # One label is the union: it need not be measured twice.
+            if not mask.any() or (annotation[mask].size == (annotation > 0).sum()):
+                continue
+            self._targets[label] = _target(mask, self.seen, native, cells, half_cell)
+        self._union = _target(annotation > 0, self.seen, native, cells, half_cell)
+
+    def measure(
+        self, heat: Float[np.ndarray, "X Y Z"], *, chosen_share: float | None = None
+    ) -> Measures:
+        """Return what `agreement` returns, of one map."""
+        heat = np.where(self.seen, heat, 0)
+        if isinstance(self._union, str):
+            return {"not_applicable": self._union}
+        if not heat.any():
+            return {"not_applicable": NO_EVIDENCE}
+        measures = self._union.measure(heat, chosen_share)
+        labels = {}
+        for value, label in LABELS.items():
+            target = self._targets.get(label)
+            if target is not None:
+                labels[label] = (
+                    {"not_applicable": target}
+                    if isinstance(target, str)
+                    else target.measure(heat, chosen_share)
+                )
+            elif (self.annotation == value).any():
+                labels[label] = dict(measures)
+            else:
+                labels[label] = {"not_applicable": ABSENT}
+        return measures | {"labels": labels}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """One mask, and all about it that no map changes."""
+
+    mask: Bool[np.ndarray, "X Y Z"]
+    seen: Bool[np.ndarray, "X Y Z"]
+    near: Bool[np.ndarray, "X Y Z"]
+    """The mask and half a cell around it."""
+
+    places: Places
+    chance: Figures
+    ceiling: Figures
+    about: Figures
+
+    def measure(
+        self, heat: Float[np.ndarray, "X Y Z"], chosen_share: float | None
+    ) -> Measures:
+        """Return a map's figures between chance and ceiling."""
+        found = _figures(heat, self, chosen_share)
+        found["energy_gain"] = found["energy"] / self.chance["energy"]
+        entries: Measures = {
+            name: {
+                "value": found[name],
+                "chance": self.chance[_alike(name)],
+                "ceiling": self.ceiling[_alike(name)],
+            }
+            for name in MEASURES
+            if name in found
+        }
+        normalised = {
+            name: normalised_score(**entry) for name, entry in entries.items()
+        }
+        return entries | {"normalised": normalised} | self.about
+
+
+def normalised_score(*, value: float, chance: float, ceiling: float) -> float | None:
+    """Return 0 at chance and 1 at the ceiling; None where the two are one."""
+    span = ceiling - chance
+    return (value - chance) / span if abs(span) > 1e-9 else None
+
+
+def field_of_view(native: Geometry, cells: Geometry) -> Bool[np.ndarray, "X Y Z"]:
+    """Return which voxels of a volume the model saw."""
+    whole = np.ones(cells.shape, np.float32)
+    return to_native(whole, cells.affine, native) > 0
+
+
+def false_energy(
     heat: Float[np.ndarray, "X Y Z"],
+    native: Geometry,
+    cells: Geometry,
+    *,
+    lesion_before: Bool[np.ndarray, "X Y Z"] | None,
+    magnitude_before: float | None = None,
+) -> Measures:
+    """Return what a map says of a volume whose lesion has gone.
+
+    Such a volume has no agreement. That the map still points to the old place is no
+    proof of a fault: a lesion's absence is a sign of response, too.
+
+    Parameters
+    ----------
+    heat, native, cells
+        As for `agreement`.
+    lesion_before
+        The lesion before treatment on this volume's grid, by `carried_over`; None
+        where its place is not known.
+    magnitude_before
+        `magnitude` of the map of the same sequence before treatment.
+
+    Returns
+    -------
+    :
+        ``false_energy`` ``{"value", "chance", "ceiling"}``, the share of the map's sum
+        in the old place, or ``{"not_applicable": reason}``; and ``magnitude``
+        ``{"value", "relative_to_pre"}``.
+    """
+    seen = field_of_view(native, cells)
+    mean = magnitude(heat, native, cells)
+    relative = mean / magnitude_before if magnitude_before else None
+    entry: Measures = {"not_applicable": "the lesion's old place is not known"}
+    if lesion_before is not None:
+        old = lesion_before & seen
+        if not old.any():
+            entry = {"not_applicable": OUTSIDE}
+        elif not (heat * seen).any():
+            entry = {"not_applicable": NO_EVIDENCE}
+        else:
+            entry = {
+                "value": energy(heat[seen], old[seen]),
+                "chance": float(old.sum() / seen.sum()),
+                "ceiling": float(tents(old, seen, native, cells).shares.max()),
+            }
+    return {
+        "false_energy": entry,
+        "magnitude": {"value": mean, "relative_to_pre": relative},
+    }
+
+
+def magnitude(
+    heat: Float[np.ndarray, "X Y Z"], native: Geometry, cells: Geometry
+) -> float:
+    """Return the mean of a map over the model's field of view."""
+    return float(heat[field_of_view(native, cells)].mean(dtype=np.float64))
+
+
+def carried_over(
+    annotation: UInt8[np.ndarray, "X Y Z"], before: Geometry, after: Geometry
+) -> Bool[np.ndarray, "..."]:
+    """Return where the lesions of one volume lie on another.
+
+    Parameters
+    ----------
+    annotation, before
+        Labels, and their grid in the space that both volumes share: of a registration,
+        see `mri.resampling.placed`. Headers alone do not register two sessions.
+    after
+        The other volume's grid in that space.
+    """
+    return resample_labels(annotation, before, after).labels > 0
+
+
+def _alike(name: str) -> str:
+    """Return the measure whose chance and ceiling hold for another threshold too."""
+    for kind in ("dice", "iou"):
+        if name.startswith(kind):
+            return f"best_{kind}"
+    return name
+
+
+def _target(
     mask: Bool[np.ndarray, "X Y Z"],
     seen: Bool[np.ndarray, "X Y Z"],
     native: Geometry,
     cells: Geometry,
-) -> Measures:
-    best = _best_map(mask, native, cells)
-    share = float((mask & seen).sum() / seen.sum())
-    return {
-        "pointing_game": {
-            "value": pointing_game(heat, mask),
-            "chance": share,
-            "ceiling": pointing_game(best, mask),
+    half_cell: Float[np.ndarray, "3 3"],
+) -> _Target | str:
+    inside = mask & seen
+    if not inside.any():
+        return OUTSIDE
+    if inside.sum() == seen.sum():
+        return FILLED
+    chance: Figures = {}
+    ceiling: Figures = {}
+    millilitre = abs(float(np.linalg.det(native.affine[:3, :3]))) / 1000
+    target = _Target(
+        mask=inside,
+        seen=seen,
+        near=widened(inside, half_cell) & seen,
+        places=Places(inside, native.affine),
+        chance=chance,
+        ceiling=ceiling,
+        about={
+            "lesion_ml": float(mask.sum() * millilitre),
+            "outside": 1 - float(inside.sum() / mask.sum()),
         },
-        "energy": {
-            "value": energy(heat, mask),
-            "chance": share,
-            "ceiling": energy(best, mask),
-        },
-        "dice": {
-            "value": dice(heat >= DICE_SHARE * heat.max(), mask),
-            # A map that says nothing marks everything that it sees.
-            "chance": dice(seen, mask),
-            "ceiling": _best_dice(best, mask),
-        },
-    }
+    )
+    # The map that says nothing is even over what it sees, and marks all of it.
+    chance |= _figures(seen.astype(np.float32), target, None)
+    around = tents(inside, seen, native, cells)
+    best = [_figures(m, target, None) for m in best_maps(inside, around, native, cells)]
+    best.append(chance)  # a map that says nothing is one of them
+    for name in chance:
+        choose = min if name in LESS_IS_BETTER else max
+        ceiling[name] = choose(figures[name] for figures in best)
+    ceiling["energy"] = float(around.shares.max())
+    for name in ("pointing_game", "pointing_game_half_cell"):
+        ceiling[name] = max(ceiling[name], most_pointing(around))
+    chance["energy_gain"] = 1.0
+    ceiling["energy_gain"] = ceiling["energy"] / chance["energy"]
+    for figures in (chance, ceiling):
+        figures["best_iou"] = iou_of(figures["best_dice"])
+    return target
 
 
-def pointing_game(
-    heat: Float[np.ndarray, "X Y Z"], mask: Bool[np.ndarray, "X Y Z"]
-) -> float:
-    """Return the share of the map's highest voxels that lie in the annotation."""
+def _figures(
+    heat: Float[np.ndarray, "X Y Z"], target: _Target, chosen_share: float | None
+) -> Figures:
+    """Return the value of every measure; heat is zero where nothing was seen."""
     peak = heat.max()
-    return float(mask[heat == peak].mean()) if peak > 0 else 0.0
-
-
-def energy(heat: Float[np.ndarray, "X Y Z"], mask: Bool[np.ndarray, "X Y Z"]) -> float:
-    """Return the share of the map's sum that lies in the annotation."""
-    total = float(heat.sum(dtype=np.float64))
-    return float(heat[mask].sum(dtype=np.float64) / total) if total > 0 else 0.0
-
-
-def dice(one: Bool[np.ndarray, "X Y Z"], other: Bool[np.ndarray, "X Y Z"]) -> float:
-    """Return twice the overlap over the sum of both."""
-    both = int(one.sum()) + int(other.sum())
-    return float(2 * (one & other).sum() / both) if both else 0.0
-
-
-def _best_map(
-    mask: Bool[np.ndarray, "X Y Z"], native: Geometry, cells: Geometry
-) -> Float[np.ndarray, "X Y Z"]:
-    """Return the annotation as a map of these cells would show it."""
-    coarse = resample(mask.astype(np.float32), native, cells)
-    return to_native(coarse, cells.affine, native)
-
-
-def _best_dice(
-    best: Float[np.ndarray, "X Y Z"], mask: Bool[np.ndarray, "X Y Z"]
-) -> float:
-    """Return the best Dice over all thresholds of the best map."""
-    order = np.argsort(-best.ravel())
-    hits = mask.ravel()[order].cumsum()
-    scores = 2 * hits / (np.arange(1, hits.size + 1) + hits[-1])
-    return float(scores.max())
-
-
-def _seen(native: Geometry, cells: Geometry) -> Bool[np.ndarray, "X Y Z"]:
-    whole = np.ones(cells.shape, np.float32)
-    return to_native(whole, cells.affine, native) > 0
+    highest = (heat == peak) & target.seen
+    values, mask = heat[target.seen], target.mask[target.seen]
+    order = ranking(values, mask)
+    figures = {
+        "pointing_game": pointing_game(values, mask),
+        "pointing_game_half_cell": pointing_game(values, target.near[target.seen]),
+        "energy": energy(values, mask),
+        "best_dice": order.best_dice,
+        "auc": order.auc,
+        "ap": order.ap,
+        "peak_distance_mm": target.places.distance(highest),
+        "centroid_distance_mm": target.places.centre_distance(heat),
+    }
+    shares = SHARES if chosen_share is None else SHARES | {CHOSEN: chosen_share}
+    for name, share in shares.items():
+        figures[name] = dice(values >= share * peak, mask)
+        figures[name.replace("dice", "iou")] = iou_of(figures[name])
+    return figures

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from napari_harm3.data.dataset import load_item
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.explain.agreement import agreement
-from napari_harm3.explain.gradcam import heat_maps, upsampled
+from napari_harm3.explain.config import ExplainConfig
+from napari_harm3.explain.gradcam import FIG_2, heat_maps, upsampled
 from napari_harm3.explain.wsi_attention import attention_geojson, patch_attention
 from napari_harm3.inference.predictor import Predictor, mean_logit
 from napari_harm3.mri.annotation import read_annotation
@@ -45,11 +45,20 @@ class Explanation:
     attention: dict[str, Any]
     """GeoJSON of the slide's patches."""
 
-    cell_mm: tuple[float, float, float]
-    """Size of a heat map's cell along z, y, x: no map is finer than this."""
+    cell_mm: tuple[float, ...]
+    """Size of a heat map's cell along z, y, x, than which no map is finer; empty
+    without maps."""
+
+    config: ExplainConfig
+    """How the maps were made."""
+
+    threshold: float
+    """From which probability on the model says pCR."""
 
 
-def explain_case(predictor: Predictor, prepared: PreparedCase) -> Explanation:
+def explain_case(
+    predictor: Predictor, prepared: PreparedCase, config: ExplainConfig = FIG_2
+) -> Explanation:
     """Return a case's explanation, averaged over the folds that may be asked.
 
     Raises
@@ -57,19 +66,22 @@ def explain_case(predictor: Predictor, prepared: PreparedCase) -> Explanation:
     ModelError, FeatureError, VolumeError
         If the model, the features or a volume cannot be read.
     """
-    case, item = prepared.case, load_item(prepared)
+    case, item = prepared.case, predictor.item(prepared)
     sight = predictor.sight(prepared.sources.values())
     batch = predictor.batch(prepared)
     logits, cams, shares = [], [], []
     for fold in sight.folds:
-        prediction, maps = heat_maps(predictor.network(fold), batch)
+        prediction, maps = heat_maps(predictor.network(fold), batch, config)
         logits.append(prediction.logit.detach() / predictor.temperature(fold))
         cams.append(maps)
-        shares.append(patch_attention(prediction)[0])
+        attention = patch_attention(prediction)
+        if attention is not None and item.features is not None:
+            shares.append(attention[0])
     size, affine = predictor.inputs.mri.size, item.affine
     volumes: dict[str, ExplainedVolume] = {}
     cells = None
-    for role, path in case.volumes.items():
+    for role in cams[0]:
+        path = case.volumes[role]
         coarse = np.mean([maps[role][0] for maps in cams], axis=0)
         cells = cell_grid(coarse.shape, size, affine)
         volume = read_volume(path)
@@ -82,18 +94,24 @@ def explain_case(predictor: Predictor, prepared: PreparedCase) -> Explanation:
             volume=volume,
             heat=heat,
             annotation=annotation,
-            agreement=agreement(heat, annotation, place, cells),
+            # What speaks against the target marks no lesion.
+            agreement=agreement(np.maximum(heat, 0), annotation, place, cells),
             message="" if heat.any() else NO_EVIDENCE,
         )
-    spacing = (0.0,) * 3 if cells is None else cells.spacing_mm
+    spacing = () if cells is None else tuple(cells.spacing_mm.tolist())
     return Explanation(
         case_id=case.case_id,
         probability=float(mean_logit(logits).sigmoid()[0]),
         seen=sight.seen,
         folds=sight.folds,
         volumes=volumes,
-        attention=attention_geojson(prepared.bags, np.mean(shares, axis=0)),
-        cell_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        attention=attention_geojson(
+            prepared.bags if shares else (),
+            np.mean(shares, axis=0) if shares else np.zeros(0),
+        ),
+        cell_mm=spacing,
+        config=config,
+        threshold=predictor.threshold(sight.folds),
     )
 
 

@@ -1,31 +1,64 @@
-"""Grad-CAM of the volumes: Fig. 2 of the paper.
+"""Heat maps of the volumes: Fig. 2 of the paper.
 
-The channel weights are pytorch-grad-cam's. Capture and upsampling are ours: a network
-hands out its last convolutional maps by role, in the graph, so that one backward pass
-explains all four volumes and no hook, gradient or mode is left behind.
+The weighing of channels is pytorch-grad-cam's. Capture and upsampling are ours: one
+backward pass explains all four volumes, and no hook, gradient or mode is left behind.
 
-Reference: Selvaraju et al., Grad-CAM, IJCV 2020.
+References: Grad-CAM (Selvaraju et al., IJCV 2020), Grad-CAM++ (Chattopadhyay et al.,
+WACV 2018), HiResCAM (Draelos and Carin, arXiv:2011.08891), LayerCAM (Jiang et al., IEEE
+TIP 2021), XGrad-CAM (Fu et al., BMVC 2020).
 """
+
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from napari_harm3.errors import ModelError
+from napari_harm3.explain.capture import capture, evaluating
+from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
 
-MAP_AXES = 3
+FIG_2 = ExplainConfig()
+"""What the paper shows: Grad-CAM of the last layer, for pCR."""
+
+METHODS = {
+    "gradcam": GradCAM,
+    "gradcam++": GradCAMPlusPlus,
+    "hirescam": HiResCAM,
+    "layercam": LayerCAM,
+    "xgradcam": XGradCAM,
+}
+"""All five hold in three dimensions, as of pytorch-grad-cam 1.5.7."""
+
+PLACEWISE = ("hirescam", "layercam")
+"""Those that weigh every cell, not a channel as a whole."""
+
+RECTIFIED = ("gradcam++", "xgradcam")
+"""Those that divide by the sum of a channel, as the papers do after a rectifier."""
+
+LEAST_SUM = 0.1
+"""Share of a channel's absolute sum, below which its sum is nothing to divide by."""
+
+FAR_FROM_EPS = 1e6
+"""Peak that values are brought to, beside which the 1e-6 that pytorch-grad-cam adds to
+a denominator is nothing: it halves Grad-CAM++'s weights of gradients near 7e-4."""
+
+SPACE = (2, 3, 4)
 
 
 def heat_maps(
-    network: nn.Module, batch: CaseBatch
+    network: nn.Module, batch: CaseBatch, config: ExplainConfig = FIG_2
 ) -> tuple[Prediction, dict[str, Float[np.ndarray, "B d h w"]]]:
-    """Return a prediction and the evidence for pCR in each present volume.
+    """Return a prediction and the evidence for the target in each present volume.
 
-    Raw magnitudes are kept, so that the four maps share a scale; a volume that is
-    absent from every case has no map.
+    Raw magnitudes are kept, so that the maps share a scale. A volume that is absent
+    from every case, or that the network does not look at, has no map; rows of cases
+    that lack it are zero. Where a network takes volumes as channels, their one map
+    stands under each.
 
     Parameters
     ----------
@@ -33,42 +66,65 @@ def heat_maps(
         In any mode; explained in evaluation mode, which uses the VAE's mean.
     batch
         One case or several.
+    config
+        Method, layer and target; see `evidence` for how they make the map.
+
+    Raises
+    ------
+    ModelError
+        If the network has no such layer, or the method does not suit it.
     """
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.enable_grad():
-            prediction = network(batch)
-            roles = list(prediction.feature_maps)
-            maps = [prediction.feature_maps[role] for role in roles]
-            # Cases do not mix in evaluation mode, so the sum's gradient is each one's.
-            gradients = torch.autograd.grad(
-                prediction.logit.sum(), maps, materialize_grads=True
+    with torch.enable_grad(), evaluating(network):
+        captured = capture(network, batch, config.layer)
+        outputs = captured.outputs
+        # Cases do not mix in evaluation mode, so the sum's gradient is each one's.
+        gradients = (
+            torch.autograd.grad(
+                captured.prediction.logit.sum(), outputs, materialize_grads=True
             )
-    finally:
-        network.train(was_training)
-    present = batch.mri_avail.flatten(1).any(dim=0).tolist()
-    cams = {
-        role: grad_cam(activation, gradient)
-        for role, activation, gradient, there in zip(
-            roles, maps, gradients, present, strict=True
+            if outputs
+            else ()
         )
-        if there
+    activations, slopes = captured.by_role(outputs), captured.by_role(gradients)
+    return captured.prediction, {
+        role: evidence(activations[role], slopes[role], config) for role in activations
     }
-    return prediction, cams
 
 
-def grad_cam(
-    activation: Float[Tensor, "B C d h w"], gradient: Float[Tensor, "B C d h w"]
+def evidence(
+    activation: Float[Tensor, "B C d h w"],
+    gradient: Float[Tensor, "B C d h w"],
+    config: ExplainConfig = FIG_2,
 ) -> Float[np.ndarray, "B d h w"]:
-    """Return the rectified sum of the channels, each weighed by its mean gradient."""
+    """Return what a layer's cells say for the target.
+
+    For ``pcr`` the map is of the logit, for ``non-pcr`` of its negative; both are
+    rectified, zero where nothing speaks for the target. ``contrast`` is signed: the map
+    for pCR minus the map against it. With Grad-CAM, HiResCAM and XGrad-CAM, which are
+    linear in the gradient, that is the sum over channels as it was before it was
+    rectified.
+
+    Grad-CAM++ leaves out the factor exp(logit), which is the same for a whole case.
+
+    Parameters
+    ----------
+    activation
+        Output of the layer.
+    gradient
+        Of the log-odds of pCR by it, whatever the target.
+
+    Raises
+    ------
+    ModelError
+        If the method divides by the sum of a channel, and one sums up to nothing.
+    """
     values = activation.detach().double().cpu().numpy()
     slopes = gradient.detach().double().cpu().numpy()
-    # The method needs none of the object's state, and the constructor sets hooks.
-    method = GradCAM.__new__(GradCAM)
-    weights = method.get_cam_weights(None, None, None, values, slopes)
-    method.activations_and_grads = _NoHooks()
-    return np.maximum(np.einsum("bc,bcdhw->bdhw", weights, values), 0)
+    if config.method in RECTIFIED:
+        _check_rectified(values, config)
+    if config.target == "contrast":
+        return _map(values, slopes, config) - _map(values, -slopes, config)
+    return _map(values, -slopes if config.target == "non-pcr" else slopes, config)
 
 
 def upsampled(
@@ -78,6 +134,47 @@ def upsampled(
     tensor = torch.from_numpy(np.ascontiguousarray(cam))[None, None]
     fine = interpolate(tensor, size=size, mode="trilinear", align_corners=False)
     return fine[0, 0].numpy()
+
+
+def _map(
+    values: Float[np.ndarray, "B C d h w"],
+    slopes: Float[np.ndarray, "B C d h w"],
+    config: ExplainConfig,
+) -> Float[np.ndarray, "B d h w"]:
+    """Return the rectified sum of the weighed channels."""
+    # The methods need none of the object's state, and the constructor sets hooks.
+    kind = METHODS[config.method]
+    method: Any = kind.__new__(kind)
+    method.activations_and_grads = _NoHooks()
+    if config.method in PLACEWISE:
+        cam = method.get_cam_image(None, None, None, values, slopes, eigen_smooth=False)
+        return np.maximum(cam, 0)
+    scaled, steep, gain = values, slopes, np.ones((len(values), 1, 1, 1, 1))
+    if config.method == "xgradcam":  # its weights do not change with the activations'
+        scaled = values * _gain(values)
+    elif config.method == "gradcam++":  # nor with g -> kg, A -> A/k, but for k itself
+        gain = _gain(slopes)
+        scaled, steep = values / gain, slopes * gain
+    weights = method.get_cam_weights(None, None, None, scaled, steep)
+    return np.maximum(np.einsum("bc,bcdhw->bdhw", weights, values / gain), 0)
+
+
+def _gain(values: Float[np.ndarray, "B C d h w"]) -> Float[np.ndarray, "B 1 1 1 1"]:
+    """Return what brings each case's values far from the library's epsilon."""
+    peak = np.abs(values).max(axis=(1, *SPACE), keepdims=True)
+    return FAR_FROM_EPS / np.where(peak > 0, peak, FAR_FROM_EPS)
+
+
+def _check_rectified(
+    values: Float[np.ndarray, "B C d h w"], config: ExplainConfig
+) -> None:
+    if (values.sum(axis=SPACE) < LEAST_SUM * np.abs(values).sum(axis=SPACE)).any():
+        others = ", ".join(name for name in METHODS if name not in RECTIFIED)
+        raise ModelError(
+            f"{config.method} divides by the sum of a channel, and in the layer "
+            f"'{config.layer}' of this network values of both signs cancel: choose "
+            f"{others}, or a layer that ends in a rectifier."
+        )
 
 
 class _NoHooks:

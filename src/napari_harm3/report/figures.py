@@ -1,6 +1,5 @@
 """Figures: the paper's Fig. 2 for one case, and what a run looks like."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +8,12 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_curve
 
 from napari_harm3.cohort.case import ROLES, TITLES
 from napari_harm3.explain.case import ExplainedVolume, Explanation
+from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.mri.display import DisplayGrid, display_grid
+from napari_harm3.training.curves import roc_points
 
 INK, PAPER, ACCENT = "#1d2733", "#ffffff", "#2a6f97"
 ANNOTATION = "#36d7b7"
@@ -27,6 +27,22 @@ HEAT = LinearSegmentedColormap.from_list(
     ],
 )
 """Clear at the low end, so that the anatomy shows where there is no evidence."""
+
+
+METHODS = {
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "xgradcam": "XGrad-CAM",
+}
+TARGETS = {"pcr": "pCR", "non-pcr": "no pCR", "contrast": "pCR against no pCR"}
+
+
+def map_name(config: ExplainConfig) -> str:
+    """Return what a map is, for people."""
+    layer = "" if config.layer == "last" else f" of {config.layer}"
+    return f"{METHODS[config.method]}{layer} for {TARGETS[config.target]}"
 
 
 def explanation_figure(explanation: Explanation) -> Figure:
@@ -56,7 +72,8 @@ def explanation_figure(explanation: Explanation) -> Figure:
         fontweight="bold",
     )
     figure.supxlabel(
-        f"Grad-CAM for pCR, one scale for all four; one cell is {cell} mm (z, y, x). "
+        f"{map_name(explanation.config)}, one scale for all four; one cell is "
+        f"{cell} mm (z, y, x). "
         "Below: voxel annotation. Research use only.",
         color=INK,
         fontsize=9,
@@ -148,8 +165,12 @@ def roc_figure(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figure:
     axis.plot([0, 1], [0, 1], color="#9aa5b1", linewidth=1, linestyle="--")
     for number, (label, score) in enumerate(folds):
         if len(np.unique(label)) == 2:
-            false, true, _ = roc_curve(label, score)
-            axis.plot(false, true, linewidth=1.6, alpha=0.8, label=f"fold {number}")
+            axis.plot(
+                *roc_points(label, score),
+                linewidth=1.6,
+                alpha=0.8,
+                label=f"fold {number}",
+            )
     axis.legend(frameon=False, fontsize=8)
     axis.set_aspect("equal")
     return figure
@@ -173,13 +194,6 @@ def score_figure(label: np.ndarray, score: np.ndarray) -> Figure:
         axis.hist(score[label == value], bins, alpha=0.7, label=name, color=colour)
     axis.legend(frameon=False, fontsize=8)
     return figure
-
-
-def as_png(figure: Figure, *, dpi: int = 110) -> bytes:
-    """Return a figure as PNG, without a date, so that equal figures are equal bytes."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
-    return stream.getvalue()
 
 
 def _plain(x: str, y: str) -> tuple[Figure, Any]:

@@ -1,6 +1,7 @@
 """Panel: where the model looks, and how that agrees with the annotations."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 
 from napari_harm3.cohort.case import TITLES, Case
+from napari_harm3.config import recipe_hash, to_plain
+from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.plugin.client import Listener
+from napari_harm3.plugin.forms import ConfigForm, Shown
 from napari_harm3.plugin.layers import draw_maps
 from napari_harm3.plugin.session import Session
-from napari_harm3.plugin.widgets.parts import WARNING, PathField, Table, note
+from napari_harm3.plugin.widgets.parts import WARNING, PathField, Table, choice, note
 from napari_harm3.worker.messages import Answer
 
 HEADER = ("Volume", "Measure", "Value", "Chance", "Ceiling")
@@ -33,6 +37,9 @@ TIPS = (
     "What a map that says nothing would reach",
     "What the best map of such coarse cells could reach",
 )
+LAYERS = ("last", "stage4", "stage3", "stage2", "stage1", "stem")
+"""Of every encoder here, the coarsest first; a model says which of them it has."""
+
 MEASURES = {"pointing_game": "pointing game", "energy": "energy", "dice": "Dice"}
 
 
@@ -51,6 +58,15 @@ class ExplainWidget(QWidget):
         self.model_path = PathField(
             "Run or model folder", folder=True, chosen=self._chosen
         )
+        self.choices = ConfigForm(
+            ExplainConfig(),
+            {"method": Shown(label="Method"), "target": Shown(label="Evidence of")},
+        )
+        self.layer = choice(LAYERS)
+        self.layer.setToolTip(
+            "Layer of the volumes' encoder: the last, or a finer one; choose layercam "
+            "or hirescam for these"
+        )
         self.compute_button = QPushButton("Compute")
         self.compute_button.clicked.connect(self.compute)
         self.cancel_button = QPushButton("Cancel")
@@ -67,11 +83,20 @@ class ExplainWidget(QWidget):
         for slider in (self.threshold, self.opacity):
             slider.valueChanged.connect(self._restyle)
         self.agreement = Table(HEADER)
+        self._lay_out()
+        self.session.case_changed.connect(self._case_changed)
+        self.session.explained.connect(self._show)
+        self.session.moved.connect(self._follow)
+        self._enable()
+
+    def _lay_out(self) -> None:
         buttons = QHBoxLayout()
         buttons.addWidget(self.compute_button)
         buttons.addWidget(self.cancel_button)
         form = QFormLayout()
         form.addRow("Model", self.model_path)
+        form.addRow(self.choices)
+        form.addRow("Layer", self.layer)
         form.addRow(buttons)
         form.addRow(self.progress)
         form.addRow("p(pCR)", self.probability)
@@ -82,10 +107,6 @@ class ExplainWidget(QWidget):
         layout.addWidget(self.origin)
         layout.addWidget(self.status)
         layout.addWidget(self.agreement, 1)
-        self.session.case_changed.connect(self._case_changed)
-        self.session.explained.connect(self._show)
-        self.session.moved.connect(self._follow)
-        self._enable()
 
     def compute(self) -> None:
         """Ask the worker to explain the case that hangs."""
@@ -97,7 +118,11 @@ class ExplainWidget(QWidget):
         if case is None or cohort is None or model is None:
             return
         self.session.model = model
-        out = self.session.work / "explanations" / model.name / case.case_id
+        config = replace(self.choices.config(), layer=self.layer.currentText())
+        name = case.case_id
+        if config != ExplainConfig():
+            name = f"{name}-{recipe_hash(config)}"
+        out = self.session.work / "explanations" / model.name / name
         self._request = self.session.client.ask(
             "explain",
             {
@@ -105,6 +130,7 @@ class ExplainWidget(QWidget):
                 "cohort": str(cohort.path),
                 "case": case.case_id,
                 "out": str(out),
+                "config": to_plain(config),
                 **self.session.access,
             },
             Listener(
@@ -190,11 +216,10 @@ class ExplainWidget(QWidget):
             else ""
         )
         cell = " x ".join(f"{mm:.0f}" for mm in explanation["cell_mm"])
+        fine = f"One cell of the map is {cell} mm." if cell else "It sees no volume."
         silent = [TITLES[role] for role in explanation["messages"]]
         quiet = f" No positive evidence in: {', '.join(silent)}." if silent else ""
-        self.status.setText(
-            f"Trained on {trained_on}. One cell of the map is {cell} mm.{quiet}"
-        )
+        self.status.setText(f"Trained on {trained_on}. {fine}{quiet}")
         self.agreement.fill(_rows(explanation["agreement"]), TIPS)
         self._maps.clear()
         self._draw(explanation)

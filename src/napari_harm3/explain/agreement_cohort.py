@@ -1,0 +1,285 @@
+"""Agreement over a cohort: one row a case, volume and label, and what they add up to.
+
+Intervals draw cases, never rows: the volumes and labels of one patient go together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from napari_harm3.explain.agreement import MEASURES
+from napari_harm3.explain.measures import dice
+
+DRAWS = 2000
+UNION = "union"
+SHARES = tuple(np.linspace(0.05, 0.95, 19).round(2).tolist())
+"""Shares of the peak among which a threshold is chosen."""
+
+FIGURES = ("value", "chance", "ceiling", "normalised")
+ABOUT = (
+    "case_id",
+    "map",
+    "role",
+    "sequence",
+    "time",
+    "label",
+    "pcr",
+    "correct",
+    "lesion_ml",
+    "size",
+    "outside",
+    "magnitude",
+    "magnitude_relative_to_pre",
+    "not_applicable",
+)
+AFTER = "false_energy"
+COLUMNS = (
+    *ABOUT,
+    *(f"{name}_{figure}" for name in (*MEASURES, AFTER) for figure in FIGURES),
+)
+"""Of ``agreement.csv``, in order."""
+
+SIZES = ("small", "medium", "large")
+STRATA = ("size", "pcr", "correct", "time")
+
+Row = dict[str, Any]
+
+
+def case_rows(
+    case_id: str,
+    agreement: Mapping[str, Mapping[str, Any]],
+    *,
+    pcr: int | None = None,
+    probability: float | None = None,
+    threshold: float = 0.5,
+    map_name: str = "grad_cam",
+) -> list[Row]:
+    """Return a case's rows, with every column of `COLUMNS`; what is blank is None.
+
+    Parameters
+    ----------
+    case_id
+        Of the cohort table.
+    agreement
+        Role to what `agreement.agreement` said; for a volume whose lesion has gone it
+        may hold what `agreement.false_energy` said, too.
+    pcr, probability, threshold
+        The outcome, and what the model said: whether it was right.
+    map_name
+        ``grad_cam``, or the name of a baseline map.
+    """
+    correct = None
+    if pcr is not None and probability is not None:
+        correct = int((probability >= threshold) == (pcr == 1))
+    rows = []
+    for role, measures in agreement.items():
+        sequence, time = role.split("_", 1)
+        about = {
+            "case_id": case_id,
+            "map": map_name,
+            "role": role,
+            "sequence": sequence,
+            "time": time,
+            "pcr": pcr,
+            "correct": correct,
+        }
+        labels = {UNION: measures, **measures.get("labels", {})}
+        rows += [
+            _row(about | {"label": label}, figures) for label, figures in labels.items()
+        ]
+    return rows
+
+
+def with_sizes(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with ``size``: the tertile of ``lesion_ml`` among its label."""
+    sized = []
+    for row in rows:
+        volumes = [
+            other["lesion_ml"]
+            for other in rows
+            if other["label"] == row["label"] and other["lesion_ml"] is not None
+        ]
+        size = None
+        if row["lesion_ml"] is not None:
+            cuts = np.quantile(volumes, (1 / 3, 2 / 3))
+            size = SIZES[int((row["lesion_ml"] > cuts).sum())]
+        sized.append({**row, "size": size})
+    return sized
+
+
+def summary(
+    rows: Sequence[Row],
+    *,
+    measures: Sequence[str] = MEASURES,
+    strata: Sequence[str] = STRATA,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Row]:
+    """Return mean and interval of each measure, over all rows and in each stratum.
+
+    Rows of different maps and labels are never averaged.
+
+    Parameters
+    ----------
+    rows
+        From `case_rows` and `with_sizes`.
+    measures
+        Of `MEASURES`, or ``false_energy``.
+    strata
+        Columns whose values part the rows.
+    draws, seed
+        Of the bootstrap by case.
+
+    Returns
+    -------
+    :
+        Rows of ``map``, ``label``, ``stratum``, ``stratum_value``, ``measure``,
+        ``cases``, ``rows``; ``mean``, ``ci_low``, ``ci_high`` of the value; ``chance``,
+        ``ceiling``; and ``normalised`` with its interval. Undefined is None.
+    """
+    found = []
+    for chosen, about in _parts(rows, strata):
+        for measure in measures:
+            own = [row for row in chosen if row[f"{measure}_value"] is not None]
+            if not own:
+                continue
+            value = mean_by_case(own, f"{measure}_value", draws=draws, seed=seed)
+            scaled = mean_by_case(own, f"{measure}_normalised", draws=draws, seed=seed)
+            found.append(
+                about
+                | {"measure": measure, "cases": value["cases"], "rows": len(own)}
+                | {key: value[key] for key in ("mean", "ci_low", "ci_high")}
+                | {
+                    figure: _mean(own, f"{measure}_{figure}")
+                    for figure in ("chance", "ceiling")
+                }
+                | {
+                    "normalised": scaled["mean"],
+                    "normalised_ci_low": scaled["ci_low"],
+                    "normalised_ci_high": scaled["ci_high"],
+                }
+            )
+    return found
+
+
+def against(
+    rows: Sequence[Row],
+    measure: str,
+    *,
+    baseline: str,
+    map_name: str = "grad_cam",
+    label: str = UNION,
+    seed: int = 0,
+) -> Row:
+    """Return by how much a map's measure differs from a baseline's, volume by volume.
+
+    ``mean``, ``ci_low``, ``ci_high`` and ``cases``, of the volumes that have both.
+    """
+    column = f"{measure}_value"
+    by_map: dict[str, dict[tuple[str, str], float]] = {baseline: {}, map_name: {}}
+    for row in rows:
+        if row["label"] == label and row[column] is not None and row["map"] in by_map:
+            by_map[row["map"]][row["case_id"], row["role"]] = row[column]
+    mine, theirs = by_map[map_name], by_map[baseline]
+    pairs = [
+        {"case_id": case, "difference": mine[case, role] - theirs[case, role]}
+        for case, role in mine
+        if (case, role) in theirs
+    ]
+    return mean_by_case(pairs, "difference", seed=seed)
+
+
+def mean_by_case(
+    rows: Sequence[Row], column: str, *, draws: int = DRAWS, seed: int = 0
+) -> Row:
+    """Return ``mean``, ``ci_low``, ``ci_high`` and ``cases`` of a column.
+
+    The interval (95 %, percentiles) draws cases with all their rows; rows where the
+    column is None do not count. Of fewer than two cases there is no interval.
+    """
+    own = [row for row in rows if row[column] is not None]
+    names, case = np.unique([row["case_id"] for row in own], return_inverse=True)
+    if not len(names):
+        return {"mean": None, "ci_low": None, "ci_high": None, "cases": 0}
+    values = np.array([row[column] for row in own], dtype=float)
+    sums = np.bincount(case, values, minlength=len(names))
+    counts = np.bincount(case, minlength=len(names))
+    low = high = None
+    if len(names) > 1:
+        rng = np.random.default_rng(seed)
+        shares = np.full(len(names), 1 / len(names))
+        weight = rng.multinomial(len(names), shares, size=draws)
+        means = (weight @ sums) / (weight @ counts)
+        low, high = np.percentile(means, (2.5, 97.5)).tolist()
+    return {
+        "mean": float(values.mean()),
+        "ci_low": low,
+        "ci_high": high,
+        "cases": len(names),
+    }
+
+
+def best_share(
+    maps: Sequence[Float[np.ndarray, "..."]],
+    masks: Sequence[Bool[np.ndarray, "..."]],
+) -> float:
+    """Return the share of the peak at which the mean Dice of training cases is best.
+
+    Parameters
+    ----------
+    maps, masks
+        Of the cases that the model was fitted on, never of those to be measured;
+        voxels that the model saw. Empty maps and masks have no say.
+    """
+    pairs = [(m, k) for m, k in zip(maps, masks, strict=True) if m.any() and k.any()]
+    if not pairs:
+        raise ValueError("there is no map with an annotation to choose a share on")
+    means = [np.mean([dice(m >= s * m.max(), k) for m, k in pairs]) for s in SHARES]
+    return SHARES[int(np.argmax(means))]
+
+
+def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:
+    row: Row = dict.fromkeys(COLUMNS) | dict(about)
+    for key in ("lesion_ml", "outside", "not_applicable"):
+        row[key] = figures.get(key)
+    magnitude = figures.get("magnitude", {})
+    row["magnitude"] = magnitude.get("value")
+    row["magnitude_relative_to_pre"] = magnitude.get("relative_to_pre")
+    for name in (*MEASURES, AFTER):
+        entry = figures.get(name, {})
+        if "value" not in entry:
+            continue
+        for figure in ("value", "chance", "ceiling"):
+            row[f"{name}_{figure}"] = entry[figure]
+        row[f"{name}_normalised"] = figures.get("normalised", {}).get(name)
+    return row
+
+
+def _parts(
+    rows: Sequence[Row], strata: Sequence[str]
+) -> list[tuple[list[Row], dict[str, Any]]]:
+    """Return the rows of each map and label, whole and stratum by stratum."""
+    parts: list[tuple[list[Row], dict[str, Any]]] = []
+    for name, label in dict.fromkeys((row["map"], row["label"]) for row in rows):
+        own = [row for row in rows if (row["map"], row["label"]) == (name, label)]
+        about = {"map": name, "label": label}
+        parts.append((own, about | {"stratum": "all", "stratum_value": ""}))
+        for stratum in strata:
+            for value in _values(own, stratum):
+                chosen = [row for row in own if row[stratum] == value]
+                parts.append(
+                    (chosen, about | {"stratum": stratum, "stratum_value": value})
+                )
+    return parts
+
+
+def _values(rows: Sequence[Row], column: str) -> list[Any]:
+    order: Callable[[Any], Any] = SIZES.index if column == "size" else str
+    return sorted({row[column] for row in rows if row[column] is not None}, key=order)
+
+
+def _mean(rows: Sequence[Row], column: str) -> float | None:
+    values = [row[column] for row in rows if row[column] is not None]
+    return float(np.mean(values)) if values else None

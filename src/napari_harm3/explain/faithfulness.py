@@ -1,0 +1,249 @@
+"""Whether the network needs what a heat map points to.
+
+The most evident cells are taken out of the volumes (deletion), or put into volumes
+that have nothing in them (insertion), and the logit is followed. It has to fall and
+to rise faster than with blobs of the same size and form elsewhere: the same map,
+shifted and mirrored at random, cell count and volume alike at every step.
+
+References: Petsiuk et al., RISE, BMVC 2018; Samek et al., Evaluating the
+visualization of what a deep neural network has learned, TNNLS 2017.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool3d, interpolate
+
+from napari_harm3.cohort.case import ROLES
+from napari_harm3.models.interface import CaseBatch
+
+STEPS = 20
+BLOBS = 20
+MOST = 0.5
+"""Share of the cells that is taken out or put in at the last step. Many maps are flat
+where they show no evidence, and there the order of cells means nothing."""
+
+ROWS = 8
+"""Variants of a case that pass the network at once."""
+
+Maps = Mapping[str, Float[np.ndarray, "d h w"]]
+Fill = Callable[[Float[Tensor, "V D H W"]], Float[Tensor, "V D H W"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Logit at each step: by evidence, and by each random blob."""
+
+    evident: Float[np.ndarray, "steps"]
+    random: Float[np.ndarray, "blobs steps"]
+    area: float
+    """Between the mean random curve and the evident one, in units of the logit, times
+    the share of the cells; above zero the map is faithful."""
+
+    p: float
+    """One-sided: how often random blobs do as well, the map itself counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faithfulness:
+    """Both curves of one case."""
+
+    share: Float[np.ndarray, "steps"]
+    """Of all cells, taken out or put in."""
+
+    deletion: Curves
+    insertion: Curves
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Volumes:
+    """The mapped volumes of a case, whole and emptied."""
+
+    batch: CaseBatch
+    places: tuple[tuple[int, int], ...]
+    """Sequence and time of each."""
+
+    whole: Float[Tensor, "V D H W"]
+    empty: Float[Tensor, "V D H W"]
+
+
+def faithfulness(  # noqa: PLR0913 - each is a choice of the experiment
+    network: nn.Module,
+    batch: CaseBatch,
+    maps: Maps,
+    *,
+    steps: int = STEPS,
+    most: float = MOST,
+    blobs: int = BLOBS,
+    seed: int = 0,
+    fill: Fill | None = None,
+) -> Faithfulness | None:
+    """Return deletion and insertion of one case; None if all its maps are flat.
+
+    Parameters
+    ----------
+    network
+        Asked in evaluation mode, and left in its own.
+    batch
+        One case, on the network's device.
+    maps
+        Its maps by role, on one scale, of evidence for pCR.
+    steps
+        Points of each curve after the first; never more than there are cells.
+    most
+        Share of the cells at the last of them.
+    blobs
+        Random shifts of the map.
+    seed
+        Of the shifts, and of the order of equal cells.
+    fill
+        What stands where a volume is empty; by default the volume so blurred that
+        only its coarsest shades remain.
+    """
+    roles = [role for role in ROLES if role in maps]
+    cams = np.stack([maps[role] for role in roles])
+    if cams.max() <= cams.min():
+        return None
+    rng = np.random.default_rng(seed)
+    last = max(round(most * cams.size), 1)
+    cuts = np.rint(np.linspace(0, last, min(steps, last) + 1)).astype(int)
+    evident = _order(cams, rng)
+    orders = [evident, *(_order(_elsewhere(cams, rng), rng) for _ in range(blobs))]
+    # The maps share a scale, but a random blob is paired volume by volume.
+    kept = [
+        _kept(_like(order, evident, len(cams)), cuts).reshape(-1, *cams.shape)
+        for order in orders
+    ]
+    volumes = _volumes(batch, roles, fill or _blurred)
+    was_training = network.training
+    network.eval()
+    try:
+        deletion = np.stack([_logits(network, volumes, keep) for keep in kept])
+        insertion = np.stack([_logits(network, volumes, ~keep) for keep in kept])
+    finally:
+        network.train(was_training)
+    share = cuts / cams.size
+    return Faithfulness(
+        share=share,
+        deletion=_curves(deletion, share, sign=-1),
+        insertion=_curves(insertion, share, sign=1),
+    )
+
+
+def _order(
+    cams: Float[np.ndarray, "V d h w"], rng: np.random.Generator
+) -> Int[np.ndarray, "cells"]:
+    """Return the cells of all volumes, the most evident first, equal ones at random."""
+    return np.lexsort((rng.random(cams.size), -cams.ravel()))
+
+
+def _elsewhere(
+    cams: Float[np.ndarray, "V d h w"], rng: np.random.Generator
+) -> Float[np.ndarray, "V d h w"]:
+    """Return the maps, each shifted round its grid and mirrored; never as it was."""
+    moved = []
+    for cam in cams:
+        number = int(rng.integers(1, max(cam.size, 2)))
+        shift = np.unravel_index(number % cam.size, cam.shape)
+        mirrored = np.flip(cam, tuple(axis for axis in range(3) if rng.random() < 0.5))
+        moved.append(np.roll(mirrored, shift, axis=(0, 1, 2)))
+    return np.stack(moved)
+
+
+def _like(
+    order: Int[np.ndarray, "cells"], evident: Int[np.ndarray, "cells"], volumes: int
+) -> Int[np.ndarray, "cells"]:
+    """Return an order in which the volumes take turns as in the evident one."""
+    size = len(order) // volumes
+    taken = np.empty_like(order)
+    for volume in range(volumes):
+        taken[evident // size == volume] = order[order // size == volume]
+    return taken
+
+
+def _kept(
+    order: Int[np.ndarray, "cells"], cuts: Int[np.ndarray, "steps"]
+) -> Bool[np.ndarray, "steps cells"]:
+    """Return which cells are still there at each step."""
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[None] >= cuts[:, None]
+
+
+def _volumes(batch: CaseBatch, roles: Sequence[str], fill: Fill) -> _Volumes:
+    times = len(ROLES) // batch.mri.shape[1]
+    places = tuple(divmod(ROLES.index(role), times) for role in roles)
+    whole = torch.stack([batch.mri[0, s, t, 0] for s, t in places])
+    return _Volumes(batch=batch, places=places, whole=whole, empty=fill(whole))
+
+
+def _blurred(volumes: Float[Tensor, "V D H W"]) -> Float[Tensor, "V D H W"]:
+    coarse = adaptive_avg_pool3d(volumes[:, None], (2, 2, 2))
+    size = list(volumes.shape[1:])
+    return interpolate(coarse, size=size, mode="trilinear", align_corners=False)[:, 0]
+
+
+@torch.inference_mode()
+def _logits(
+    network: nn.Module,
+    volumes: _Volumes,
+    keep: Bool[np.ndarray, "steps V d h w"],
+) -> Float[np.ndarray, "steps"]:
+    """Return the logit with some cells whole and the others empty."""
+    found = []
+    for rows in np.array_split(keep, range(ROWS, len(keep), ROWS)):
+        mask = torch.from_numpy(rows).to(volumes.whole)
+        size = list(volumes.whole.shape[1:])
+        fine = interpolate(mask, size=size, mode="nearest-exact")
+        mixed = fine * volumes.whole + (1 - fine) * volumes.empty
+        found.append(network(_variants(volumes, mixed)).logit.double().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _variants(volumes: _Volumes, mixed: Float[Tensor, "R V D H W"]) -> CaseBatch:
+    """Return the case once a row, with its volumes replaced."""
+    rows = len(mixed)
+
+    def repeated(tensor: Tensor) -> Tensor:
+        return tensor.expand(rows, *tensor.shape[1:])
+
+    batch = volumes.batch
+    mri = repeated(batch.mri).clone()
+    for number, (sequence, time) in enumerate(volumes.places):
+        mri[:, sequence, time, 0] = mixed[:, number]
+    optional = ("tumour_mask", "tumour_mask_avail", "clinical")
+    given = {name: getattr(batch, name) for name in optional}
+    return replace(
+        batch,
+        mri=mri,
+        mri_avail=repeated(batch.mri_avail),
+        wsi=repeated(batch.wsi),
+        wsi_mask=repeated(batch.wsi_mask),
+        wsi_coords=repeated(batch.wsi_coords),
+        wsi_avail=repeated(batch.wsi_avail),
+        label=repeated(batch.label),
+        aligned=repeated(batch.aligned),
+        case_ids=batch.case_ids * rows,
+        **{k: None if v is None else repeated(v) for k, v in given.items()},
+    )
+
+
+def _curves(
+    logits: Float[np.ndarray, "orders steps"],
+    share: Float[np.ndarray, "steps"],
+    *,
+    sign: int,
+) -> Curves:
+    areas = sign * np.trapezoid(logits, share, axis=1)
+    evident, random = areas[0], areas[1:]
+    as_good = np.count_nonzero(random >= evident - 1e-12)
+    return Curves(
+        evident=logits[0],
+        random=logits[1:],
+        area=float(evident - random.mean()) if len(random) else float("nan"),
+        p=float((1 + as_good) / (1 + len(random))),
+    )

@@ -1,0 +1,74 @@
+"""The strongest links between slide and MRI as a table: CSV and JSON."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_harm3.artifacts import write_json, write_text
+from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
+from napari_harm3.explain.link import BOTH_TIMES, CaseLink
+
+COLUMNS = (
+    *("rank", "patch", "slide", "x", "y", "width", "height"),
+    *("volume", "cell_z", "cell_y", "cell_x", "r_mm", "a_mm", "s_mm", "share", "lift"),
+)
+
+
+def link_rows(link: CaseLink, count: int = 100) -> list[dict[str, Any]]:
+    """Return the strongest links, strongest first.
+
+    Returns
+    -------
+    :
+        Each with the patch (``slide``, level-0 ``x``, ``y``, ``width``, ``height``;
+        None where its file does not say it), the cell (``volume``, a role, or a
+        sequence where its times were added up; ``cell_z`` and so on; its centre
+        in RAS mm of that volume's own space, or of the common one for a sequence), its
+        ``share`` of all links and the ``lift``, how many times more that is than if
+        patch and cell had nothing to do with each other.
+    """
+    pairs, shares, lifts = link.strongest(count)
+    rows = []
+    numbered = zip(pairs.tolist(), shares.tolist(), lifts.tolist(), strict=True)
+    for rank, ((patch, token), share, lift) in enumerate(numbered, start=1):
+        box = [None if np.isnan(one) else one for one in link.places.box(patch)]
+        sequence, time, *cell = link.layout[token].tolist()
+        volume, affine = SEQUENCES[sequence], link.affine
+        if time != BOTH_TIMES:
+            volume = ROLES[sequence * len(TIMES) + time]
+            affine = link.cell_affine(volume)
+        centre = affine[:3, :3] @ np.array(cell) + affine[:3, 3]
+        name = link.places.names[link.places.slide[patch]]
+        found = (rank, patch, name, *box, volume, *cell, *centre.tolist(), share, lift)
+        rows.append(dict(zip(COLUMNS, found, strict=True)))
+    return rows
+
+
+def write_link_csv(path: Path, link: CaseLink, count: int = 100) -> None:
+    """Write the strongest links as CSV, atomically."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS)
+    writer.writeheader()
+    writer.writerows(link_rows(link, count))
+    write_text(path, stream.getvalue())
+
+
+def write_link_json(path: Path, link: CaseLink, count: int = 100) -> None:
+    """Write the strongest links, and what they were made of, as JSON."""
+    write_json(
+        path,
+        {
+            "case_id": link.case_id,
+            "folds": list(link.folds),
+            "patches": len(link.places),
+            "slides": list(link.places.names),
+            "volumes": list(link.roles),
+            "cells": list(link.grid),
+            "times_apart": link.times_apart,
+            "through_self_attention": link.through_self_attention,
+            "links": link_rows(link, count),
+        },
+    )

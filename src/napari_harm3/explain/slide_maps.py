@@ -1,0 +1,223 @@
+"""Maps of a slide: what each patch of the bag means to a network.
+
+* ``attention``: what the pooling takes of a patch, the mean over the pooled tokens.
+  It adds up to one over a case, and has no sign: a patch may be looked at in order to
+  be ruled out.
+* ``gradient_attention``: attention times d logit / d attention, summed over heads and
+  pooled tokens, then rectified as Grad-CAM is: the log-odds of pCR that rest on the
+  network's looking at a patch, to first order. Raw magnitudes are kept. HMCAT's is of
+  its level of patches alone. There is none for TransMIL: what it calls its attention
+  is read off beside the approximation that it computes with, so that no logit depends
+  on it.
+* ``rollout``: attention rollout, see `explain.rollout`; for HARM3 and TransMIL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from napari_harm3.data.prepare import PreparedCase
+from napari_harm3.explain.patch_places import PatchPlaces
+from napari_harm3.explain.rollout import (
+    class_token_rollout,
+    nystrom_inputs,
+    pooled_rollout,
+    token_weights,
+)
+from napari_harm3.inference.predictor import Predictor
+from napari_harm3.models.interface import CaseBatch, Prediction
+from napari_harm3.models.layers.attention import tapped
+from napari_harm3.models.layers.bags import padded_weights
+from napari_harm3.wsi.bags import read_bag
+
+Kind = Literal["attention", "gradient_attention", "rollout"]
+KINDS: tuple[Kind, ...] = ("attention", "gradient_attention", "rollout")
+Maps = dict[str, Float[np.ndarray, "B N"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideMaps:
+    """Every map of a case's slides, the mean over the folds that were asked."""
+
+    maps: dict[str, Float[np.ndarray, "N"]]
+    """By kind; none of a network that looks at no patches."""
+
+    places: PatchPlaces
+
+
+def case_slide_maps(predictor: Predictor, prepared: PreparedCase) -> SlideMaps:
+    """Return the maps of a case's slides, averaged over the folds that may be asked.
+
+    Raises
+    ------
+    ModelError, FeatureError
+        If the model or the features cannot be read.
+    """
+    batch = predictor.batch(prepared)
+    folds = predictor.sight(prepared.sources.values()).folds
+    found = [slide_maps(predictor.network(fold), batch)[1] for fold in folds]
+    return SlideMaps(
+        maps={
+            kind: np.mean([maps[kind][0] for maps in found], axis=0)
+            for kind in found[0]
+        },
+        places=patch_places(prepared.bags),
+    )
+
+
+def slide_maps(network: nn.Module, batch: CaseBatch) -> tuple[Prediction, Maps]:
+    """Return a prediction, and each kind of map that a network has of its patches.
+
+    Padding is zero. Modes and gradients of the network are left as they were, and no
+    hook stays.
+
+    Parameters
+    ----------
+    network
+        In any mode; explained in evaluation mode.
+    batch
+        One case or several.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with (
+            torch.enable_grad(),
+            tapped(network) as taken,
+            nystrom_inputs(network) as n,
+        ):
+            prediction = network(batch)
+            gradients = _gradients(prediction, taken)
+    finally:
+        network.train(was_training)
+    pooling = prediction.attn.get("pooling")
+    if pooling is None or not bool(pooling.any()):
+        return prediction, {}
+    pooling, mask = pooling.detach().float(), batch.wsi_mask
+    maps = {"attention": pooling.mean(dim=1)}
+    if "pooling" in taken:
+        evidence = _evidence(taken["pooling"], gradients["pooling"], mask)
+        maps["gradient_attention"] = evidence.clamp(min=0)
+    if "head" in taken:
+        tokens, slopes = taken["head"][0].detach(), gradients["head"][0]
+        # Without Attention-2 the slide's tokens stand behind the MRI's.
+        own = slice(tokens.shape[1] - pooling.shape[1], None)
+        weights = token_weights(tokens[:, own].float(), slopes[:, own].float())
+        maps["rollout"] = pooled_rollout(pooling, weights)
+    elif n:
+        depth = len({id(layer) for layer, _ in n})
+        cases = [n[start : start + depth] for start in range(0, len(n), depth)]
+        rows = [
+            _without_repeats(class_token_rollout(layers), int(count))
+            for layers, count in zip(cases, mask.sum(dim=1), strict=True)
+        ]
+        maps["rollout"] = padded_weights([row[None] for row in rows], mask)[:, 0]
+    return prediction, {kind: one.cpu().numpy() for kind, one in maps.items()}
+
+
+def patch_places(bags: Sequence[Path]) -> PatchPlaces:
+    """Return where the patches of some bags lie, in the order of the bag.
+
+    Raises
+    ------
+    FeatureError
+        If a file is missing or damaged.
+    """
+    unknown = np.full(2, np.nan)
+    names, counts, corners, sides, sizes, mpp = [], [], [np.zeros((0, 2))], [], [], []
+    for path in bags:
+        bag = read_bag(path)
+        about, count = bag.attributes, len(bag.features)
+        names.append(str(about.get("slide_name") or path.name))
+        counts.append(count)
+        corners.append(
+            np.full((count, 2), np.nan) if bag.coords is None else bag.coords
+        )
+        square = about.get("patch_px", np.nan)
+        sides.append(about.get("patch_level0_px", (square, square)))
+        sizes.append([about.get(name, np.nan) for name in ("width", "height")])
+        mpp.append([about.get(name, np.nan) for name in ("mpp_x", "mpp_y")])
+    return PatchPlaces(
+        names=tuple(names),
+        slide=np.repeat(np.arange(len(names)), counts),
+        corners=np.concatenate(corners).astype(float),
+        sides=np.array([*sides, unknown], float)[:-1],
+        sizes=np.array([*sizes, unknown], float)[:-1],
+        mpp=np.array([*mpp, unknown], float)[:-1],
+    )
+
+
+def top_patches(
+    shares: Float[np.ndarray, "N"], places: PatchPlaces, *, kind: str, count: int = 10
+) -> list[dict[str, Any]]:
+    """Return the patches of the highest values, with their slide and level-0 place.
+
+    Ties go by the order of the bag; a patch without any share is never among them.
+    """
+    order = np.argsort(-shares, kind="stable")[:count]
+    rows = []
+    for rank, patch in enumerate(order[shares[order] > 0].tolist(), start=1):
+        box = [None if np.isnan(one) else one for one in places.box(patch)]
+        x, y, width, height = box
+        rows.append(
+            {
+                "rank": rank,
+                "patch": patch,
+                "slide": places.names[places.slide[patch]],
+                "x": x,
+                "y": y,
+                "width": width,
+                "height": height,
+                kind: float(shares[patch]),
+            }
+        )
+    return rows
+
+
+def _gradients(
+    prediction: Prediction, taken: dict[str, list[Tensor]]
+) -> dict[str, list[Tensor]]:
+    """Return d logit / d what passed the taps; zero of what the logit does not use."""
+    places = [
+        (kind, one) for kind in ("pooling", "head") for one in taken.get(kind, ())
+    ]
+    if not places:
+        return {}
+    # Cases do not mix in evaluation mode, so the sum's gradient is each one's.
+    slopes = torch.autograd.grad(
+        prediction.logit.sum(), [one for _, one in places], materialize_grads=True
+    )
+    found: dict[str, list[Tensor]] = {kind: [] for kind, _ in places}
+    for (kind, _), slope in zip(places, slopes, strict=True):
+        found[kind].append(slope)
+    return found
+
+
+def _evidence(
+    attention: Sequence[Tensor], slopes: Sequence[Tensor], mask: Bool[Tensor, "B N"]
+) -> Float[Tensor, "B N"]:
+    """Return attention times its gradient, summed over all but cases and patches."""
+    products = [
+        one.detach().float() * slope.float()
+        for one, slope in zip(attention, slopes, strict=True)
+    ]
+    if products[0].ndim == 2:  # bag by bag
+        return padded_weights(products, mask).sum(dim=1)
+    # The first call is of the patches themselves; HMCAT asks two coarser levels too.
+    return products[0].flatten(1, -2).sum(dim=1)
+
+
+def _without_repeats(row: Float[Tensor, "n"], count: int) -> Float[Tensor, "p"]:
+    """Return the shares of a bag's patches, from the class token's of its square.
+
+    The square is filled with the first patches again; their shares are theirs.
+    """
+    own, again = row[1 : count + 1].clone(), row[count + 1 :]
+    own[: len(again)] += again
+    return own / own.sum().clamp(min=torch.finfo(own.dtype).tiny)

@@ -1,0 +1,170 @@
+"""Over a cohort: rows, strata, and intervals that draw cases."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from napari_harm3.explain.agreement import MEASURES, agreement, false_energy
+from napari_harm3.explain.agreement_cohort import (
+    COLUMNS,
+    against,
+    best_share,
+    case_rows,
+    mean_by_case,
+    summary,
+    with_sizes,
+)
+from napari_harm3.mri.volume import Geometry
+
+NATIVE = Geometry(shape=(16, 16, 8), affine=np.eye(4))
+CELLS = Geometry(shape=(4, 4, 4), affine=np.diag([4.0, 4.0, 2.0, 1.0]))
+CELLS.affine[:3, 3] = (1.5, 1.5, 0.5)
+
+
+def measured(size, seed=0):
+    mask = np.zeros(NATIVE.shape, np.uint8)
+    mask[2 : 2 + size, 2 : 2 + size, 2:5] = 1
+    heat = np.random.default_rng(seed).random(NATIVE.shape).astype(np.float32)
+    return agreement(heat, mask, NATIVE, CELLS)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    found = []
+    for number in range(6):
+        post = {"not_applicable": "annotated as free of visible lesion"}
+        post |= false_energy(
+            np.ones(NATIVE.shape, np.float32),
+            NATIVE,
+            CELLS,
+            lesion_before=np.ones(NATIVE.shape, bool) * (np.arange(8) < 2),
+        )
+        roles = {"t1_pre": measured(2 + number, number), "t1_post": post}
+        label, said = number % 2, 0.9 if number < 3 else 0.1
+        for name in ("grad_cam", "uniform"):
+            found += case_rows(
+                f"HN-{number}", roles, pcr=label, probability=said, map_name=name
+            )
+    return with_sizes(found)
+
+
+def test_every_case_volume_and_label_has_a_row_with_every_column(rows):
+    assert all(tuple(row) == COLUMNS for row in rows)
+    mine = [row for row in rows if row["map"] == "grad_cam"]
+    keys = [(row["case_id"], row["role"], row["label"]) for row in mine]
+    assert len(set(keys)) == len(keys) == 6 * (3 + 1)
+    row = mine[0]
+    figures = measured(2, 0)
+    assert (row["sequence"], row["time"], row["label"]) == ("t1", "pre", "union")
+    for name in MEASURES:
+        for key in ("value", "chance", "ceiling"):
+            assert row[f"{name}_{key}"] == figures.get(name, {}).get(key)
+        assert row[f"{name}_normalised"] == figures["normalised"].get(name)
+
+
+def test_what_does_not_apply_is_blank_and_counts_nowhere(rows):
+    gone = [row for row in rows if row["time"] == "post"]
+    assert all("free of" in row["not_applicable"] for row in gone)
+    assert all(row["energy_value"] is None for row in gone)
+    assert gone[0]["false_energy_value"] == pytest.approx(0.25)
+
+    found = summary(rows, measures=["energy"], strata=["time"])
+
+    assert {row["stratum_value"] for row in found} == {"", "pre"}
+    assert all(row["cases"] == 6 for row in found if row["label"] == "union")
+
+
+def test_whether_the_model_was_right_is_noted(rows):
+    right = {row["case_id"]: row["correct"] for row in rows}
+    assert list(right.values()) == [0, 1, 0, 0, 1, 0]
+    assert case_rows("a", {"t1_pre": measured(3)}, pcr=1)[0]["correct"] is None
+
+
+def test_tertiles_part_the_lesions_by_volume(rows):
+    sizes = {
+        row["case_id"]: row["size"]
+        for row in rows
+        if row["label"] == "union" and row["time"] == "pre"
+    }
+    assert list(sizes.values()) == ["small"] * 2 + ["medium"] * 2 + ["large"] * 2
+    assert all(row["size"] is None for row in rows if row["time"] == "post")
+    found = summary(rows, measures=["auc"], strata=["size"])
+    order = [r["stratum_value"] for r in found if r["map"] == "uniform"][:4]
+    assert order == ["", "small", "medium", "large"]
+
+
+def test_a_summary_is_the_mean_of_its_rows(rows):
+    chosen = [
+        row
+        for row in rows
+        if row["map"] == "grad_cam" and row["label"] == "union" and row["pcr"] == 1
+    ]
+    values = [r["energy_value"] for r in chosen if r["energy_value"] is not None]
+
+    found = summary(rows, measures=["energy"], strata=["pcr"])
+
+    (row,) = (
+        r
+        for r in found
+        if (r["map"], r["label"], r["stratum"], r["stratum_value"])
+        == ("grad_cam", "union", "pcr", 1)
+    )
+    assert row["mean"] == pytest.approx(np.mean(values))
+    assert row["ci_low"] < row["mean"] < row["ci_high"]
+    assert row["chance"] < row["ceiling"]
+
+
+def test_the_interval_draws_cases_and_not_rows():
+    """Ten equal rows a case are one case, not ten."""
+    rng = np.random.default_rng(0)
+    cases = rng.normal(size=60)
+    rows = [
+        {"case_id": f"{n}", "x": value} for n, value in enumerate(cases) for _ in "ab"
+    ]
+
+    found = mean_by_case(rows, "x")
+    low, high = stats.t.interval(0.95, 59, cases.mean(), stats.sem(cases))
+
+    assert found["mean"] == pytest.approx(cases.mean())
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=0.03)
+
+
+def test_one_case_has_no_interval_and_none_has_no_mean():
+    one = mean_by_case([{"case_id": "a", "x": 2.0}], "x")
+    assert (one["mean"], one["ci_low"], one["cases"]) == (2.0, None, 1)
+    assert mean_by_case([{"case_id": "a", "x": None}], "x")["mean"] is None
+
+
+def test_a_map_stands_against_a_baseline_volume_by_volume():
+    rows = []
+    for case in range(8):
+        for role in ("t1_pre", "t2_pre"):
+            for name, value in (("grad_cam", 0.3 + case / 10), ("centre", case / 10)):
+                rows.append(
+                    {
+                        "case_id": f"{case}",
+                        "role": role,
+                        "map": name,
+                        "label": "union",
+                        "auc_value": value,
+                    }
+                )
+    rows[0]["auc_value"] = None  # that volume has no pair
+
+    found = against(rows, "auc", baseline="centre")
+
+    assert found["mean"] == pytest.approx(0.3)
+    assert found["ci_low"] == pytest.approx(0.3)  # the cases differ, the pairs do not
+    assert found["cases"] == 8
+
+
+def test_the_share_is_the_one_with_most_dice_on_the_training_cases():
+    mask = np.arange(100) < 30
+    heat = np.where(mask, 0.6, 0.3)
+    heat[0] = 1.0
+
+    share = best_share([heat, np.zeros(100)], [mask, mask])
+
+    assert 0.3 < share <= 0.6
+    with pytest.raises(ValueError, match="no map"):
+        best_share([np.zeros(3)], [np.ones(3, bool)])
