@@ -8,6 +8,7 @@ from napari_harm3.report.comparison_rows import MethodRow
 
 INK, SOFT, LINE, PAPER = "#1d2733", "#5c6b7a", "#c9d1d9", "#ffffff"
 KINDS = {
+    (): (SOFT, "d", "labels alone"),
     ("mri",): ("#0072b2", "s", "MRI"),
     ("wsi",): ("#d55e00", "^", "slide"),
     ("mri", "wsi"): ("#007f5c", "o", "MRI + slide"),

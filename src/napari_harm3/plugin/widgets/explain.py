@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledDoubleSlider
 
 from napari_harm3.cohort.case import TITLES, Case
-from napari_harm3.config import recipe_hash, to_plain
+from napari_harm3.config import from_plain, recipe_hash, to_plain
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.plugin.client import Listener
 from napari_harm3.plugin.forms import ConfigForm, Shown
@@ -206,6 +206,11 @@ class ExplainWidget(QWidget):
         self._enable()
 
     def _show(self, explanation: dict[str, Any]) -> None:
+        if "explain" in explanation:  # what the maps are, not what was last chosen
+            plain = explanation["explain"]
+            made = from_plain(ExplainConfig, plain, source="the explanation")
+            self.choices.show_config(made)
+            self.layer.setCurrentText(made.layer)
         probability = explanation["probability"]
         self.probability.setValue(round(1000 * probability))
         self.probability.setFormat(f"{probability:.2f}  ({explanation['seen']})")
