@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK
 from scipy.spatial.transform import Rotation
 
 from implant_cases import FLIP, ball, lps_of, transform_text, write_anatomy
@@ -156,12 +157,15 @@ def test_a_chain_of_transforms_ends_in_the_common_space(tmp_path):
 
 
 def test_transforms_are_read_as_simpleitk_reads_them(tmp_path):
-    sitk = pytest.importorskip("SimpleITK")
-    euler = sitk.Euler3DTransform((3.0, -2.0, 5.0), 0.2, -0.3, 0.4, (1.0, 2.0, -3.0))
-    other = sitk.Euler3DTransform(euler)
+    euler = SimpleITK.Euler3DTransform(
+        (3.0, -2.0, 5.0), 0.2, -0.3, 0.4, (1.0, 2.0, -3.0)
+    )
+    other = SimpleITK.Euler3DTransform(euler)
     other.SetComputeZYX(True)
-    versor = sitk.VersorRigid3DTransform((0.6, 0.0, 0.8), 0.5, (1, 2, 3), (4, 5, 6))
-    affine = sitk.AffineTransform(3)
+    versor = SimpleITK.VersorRigid3DTransform(
+        (0.6, 0.0, 0.8), 0.5, (1, 2, 3), (4, 5, 6)
+    )
+    affine = SimpleITK.AffineTransform(3)
     turn = Rotation.from_euler("xyz", (5, 7, -4), degrees=True).as_matrix()
     affine.SetMatrix(turn.ravel().tolist())
     affine.SetCenter((4.0, 1.0, -2.0))
@@ -169,7 +173,7 @@ def test_transforms_are_read_as_simpleitk_reads_them(tmp_path):
     points = np.random.default_rng(0).normal(0, 50, (20, 3))
     for transform in (euler, other, versor, affine):
         path = tmp_path / "one_to_other.txt"
-        sitk.WriteTransform(transform, str(path))
+        SimpleITK.WriteTransform(transform, str(path))
 
         lps = FLIP @ read_itk_transform(path) @ FLIP
 
@@ -218,7 +222,6 @@ def test_a_patient_is_laid_together_by_the_files_beside_the_volumes(tmp_path):
 
 
 def test_without_transforms_a_patient_is_registered(tmp_path):
-    pytest.importorskip("SimpleITK")
     write_anatomy(tmp_path, transforms=False)
 
     found = laid_together(find_anatomies(tmp_path)[0][0]).transforms
@@ -238,7 +241,6 @@ def test_without_transforms_a_patient_is_registered(tmp_path):
 def test_registration_finds_the_transforms_that_lie_beside_real_volumes(
     real_data, tmp_path
 ):
-    pytest.importorskip("SimpleITK")
     for file in (real_data / "mri" / "longitudinal_ms12").glob("study?_T?W.nii.gz"):
         (tmp_path / file.name).symlink_to(file)
     (known,), (found,) = (
@@ -255,7 +257,6 @@ def test_registration_finds_the_transforms_that_lie_beside_real_volumes(
 
 
 def test_two_people_are_not_laid_on_each_other(tmp_path):
-    pytest.importorskip("SimpleITK")
     write_anatomy(tmp_path, transforms=False)
     noise = np.random.default_rng(0).integers(0, 900, (62, 62, 33)).astype(np.int16)
     write_volume(tmp_path / "study2_T1W.nii.gz", noise, np.diag([2.0, 2, 3.5, 1]))

@@ -6,9 +6,8 @@ the fixed one's space.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -22,6 +21,13 @@ from napari_harm3.errors import Stopped, VolumeError
 from napari_harm3.mri.config import RegisterConfig
 from napari_harm3.mri.intensity import foreground
 from napari_harm3.mri.resampling import Transform, placed, resample
+from napari_harm3.mri.simpleitk import (
+    FLIP_LPS,
+    body_mask,
+    image_of,
+    one_thread,
+    simpleitk,
+)
 from napari_harm3.mri.volume import Geometry, Volume
 
 LATTICE_MM = 3.0
@@ -46,9 +52,6 @@ the correlation tells more."""
 
 LISTEN_SECONDS = 0.1
 """How often a search looks whether it is to stop."""
-
-FLIP_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""From RAS mm to ITK's LPS mm, and back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,10 +195,10 @@ def without_bias(volume: Volume) -> Volume:
         If SimpleITK is not installed.
     """
     sitk = simpleitk()
-    whole, body = _image(volume), _body(volume)
+    whole, body = image_of(volume), body_mask(volume)
     shrink = [max(1, round(BIAS_MM / length)) for length in volume.spacing_mm]
     # The field is smooth: it is fitted to few voxels and applied to all.
-    with _one_thread():
+    with one_thread():
         correct = sitk.N4BiasFieldCorrectionImageFilter()
         correct.SetMaximumNumberOfIterations([30, 30, 20])
         correct.Execute(sitk.Shrink(whole, shrink), sitk.Shrink(body, shrink))
@@ -306,8 +309,8 @@ def _searched(
         if start == "moments":
             transform = sitk.Euler3DTransform(
                 sitk.CenteredTransformInitializer(
-                    _image(_coarser(fixed, max(config.pyramid))),
-                    _image(_coarser(moving, max(config.pyramid))),
+                    image_of(_coarser(fixed, max(config.pyramid))),
+                    image_of(_coarser(moving, max(config.pyramid))),
                     transform,
                     sitk.CenteredTransformInitializerFilter.MOMENTS,
                 )
@@ -325,8 +328,8 @@ def _searched(
             search.SetInitialTransform(transform, inPlace=True)
             coarse = _coarser(fixed, level)
             if config.ignore_air:
-                search.SetMetricFixedMask(_body(coarse))
-            images = [_image(coarse), _image(_coarser(moving, level))]
+                search.SetMetricFixedMask(body_mask(coarse))
+            images = [image_of(coarse), image_of(_coarser(moving, level))]
             _execute(search, images, stopped)
     except RuntimeError:  # ITK: no sample of one lies in the other
         return None
@@ -347,7 +350,7 @@ def _execute(search: Any, images: list[Any], stopped: Callable[[], bool]) -> Non
     enough = Event()
     step = simpleitk().sitkIterationEvent
     search.AddCommand(step, lambda: enough.is_set() and search.StopRegistration())
-    with _one_thread(), ThreadPoolExecutor(max_workers=1) as beside:
+    with one_thread(), ThreadPoolExecutor(max_workers=1) as beside:
         running = beside.submit(search.Execute, *images)
         try:
             while not stopped():
@@ -380,58 +383,3 @@ def _coarser(volume: Volume, level: int) -> Volume:
         affine=affine,
         array=resample(volume.array, volume, grid),
     )
-
-
-def _image(volume: Volume) -> Any:
-    """Return a volume as SimpleITK's image, in LPS mm."""
-    sitk = simpleitk()
-    lps = FLIP_LPS @ volume.affine
-    image = sitk.GetImageFromArray(
-        np.ascontiguousarray(volume.array.transpose(2, 1, 0), dtype=np.float32)
-    )
-    spacing = volume.spacing_mm
-    # ITK wants directions that are orthogonal to the last digit.
-    left, _, right = np.linalg.svd(lps[:3, :3] / spacing)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((left @ right).ravel().tolist())
-    return image
-
-
-def _body(volume: Volume) -> Any:
-    """Return where a volume shows the body, as SimpleITK's mask."""
-    marked = replace(volume, array=foreground(volume.array))
-    return simpleitk().Cast(_image(marked), simpleitk().sitkUInt8)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let ITK work in one thread: several add their parts up in any order.
-
-    The setting of a single filter is not enough, since the metric has its own.
-    """
-    process = simpleitk().ProcessObject
-    threads = process.GetGlobalDefaultNumberOfThreads()
-    process.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        process.SetGlobalDefaultNumberOfThreads(threads)
-
-
-def simpleitk() -> Any:
-    """Return the library, which only registration needs.
-
-    Raises
-    ------
-    VolumeError
-        If it is not installed.
-    """
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise VolumeError(
-            "Registration needs SimpleITK, which is not installed: "
-            'pip install "napari-harm3[register]".'
-        ) from error
-    return SimpleITK

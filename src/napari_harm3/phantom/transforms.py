@@ -14,8 +14,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from napari_harm3.errors import VolumeError
-from napari_harm3.mri.register import FLIP_LPS
 from napari_harm3.mri.resampling import Transform
+from napari_harm3.mri.simpleitk import FLIP_LPS
 
 NAME = re.compile(r"(?P<source>.+?)(?:_intrastudy)?_to_(?P<target>.+)\.(?:txt|tfm)")
 MAGIC = "#Insight Transform File"

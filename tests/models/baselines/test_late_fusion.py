@@ -8,7 +8,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from model_cases import case_batch
 from napari_harm3.models.baselines.fusion_config import SMALL_LATE_FUSION
-from napari_harm3.models.baselines.late_fusion import LateFusion, classification
+from napari_harm3.models.baselines.late_fusion import LateFusion
+from napari_harm3.models.layers.known_labels import known_cross_entropy
 
 VOLUME, PATCH_WIDTH = (8, 16, 16), 12
 
@@ -62,11 +63,11 @@ def test_each_learns_by_its_own_loss_in_training() -> None:
 def test_an_unknown_label_is_not_counted() -> None:
     logit, label = torch.randn(3), torch.tensor([1.0, math.nan, 0.0])
 
-    loss = classification(logit, label)
+    loss = known_cross_entropy(logit, label)
 
     known = binary_cross_entropy_with_logits(logit[[0, 2]], label[[0, 2]])
     torch.testing.assert_close(loss, known)
-    assert classification(logit, torch.full((3,), math.nan)) == 0
+    assert known_cross_entropy(logit, torch.full((3,), math.nan)) == 0
 
 
 def test_pooling_weighs_real_patches_only() -> None:

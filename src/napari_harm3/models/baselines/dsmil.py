@@ -22,12 +22,12 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from napari_harm3.models.baselines.bag_config import DsmilConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
 from napari_harm3.models.layers.attention import Tap
 from napari_harm3.models.layers.bags import padded_weights, real_patches
+from napari_harm3.models.layers.known_labels import known_cross_entropy
 from napari_harm3.models.layers.patch_scale import PatchScale
 
 
@@ -70,11 +70,7 @@ class Dsmil(nn.Module):
         second = self.classify_bag(self.to_value(torch.cat(pooled))).squeeze(-1)
         losses = {}
         if self.training:
-            known = ~batch.label.isnan()
-            error = binary_cross_entropy_with_logits(
-                first[known], batch.label[known], reduction="sum"
-            )
-            losses["max_instance"] = error / known.sum().clamp(min=1)
+            losses["max_instance"] = known_cross_entropy(first, batch.label)
         return Prediction(
             logit=(first + second) / 2,
             losses=losses,

@@ -19,15 +19,14 @@ Row of Table 1: none, an anchor beside it (MRI: T1 and T2, pre and post; slide).
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import nn
 
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.models.baselines.fusion_config import LateFusionConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
 from napari_harm3.models.layers.attention import Tap, masked_softmax
 from napari_harm3.models.layers.gated_attention import GatedAttention
+from napari_harm3.models.layers.known_labels import known_cross_entropy
 from napari_harm3.models.layers.patch_scale import PatchScale
 from napari_harm3.models.layers.resnet3d import ResNet3d
 
@@ -92,22 +91,11 @@ class LateFusion(nn.Module):
         slide = self.slide_head((weights @ patches).squeeze(1)).squeeze(1)
         losses = {}
         if self.training:
-            losses["mri_alone"] = classification(mri, batch.label)
-            losses["slide_alone"] = classification(slide, batch.label)
+            losses["mri_alone"] = known_cross_entropy(mri, batch.label)
+            losses["slide_alone"] = known_cross_entropy(slide, batch.label)
         return Prediction(
             logit=(mri + slide) / 2,
             losses=losses,
             attn={"pooling": weights},
             feature_maps=maps,
         )
-
-
-def classification(
-    logit: Float[Tensor, "B"], label: Float[Tensor, "B"]
-) -> Float[Tensor, ""]:
-    """Return the mean cross-entropy of the cases whose label is known."""
-    known = ~label.isnan()
-    terms = binary_cross_entropy_with_logits(
-        logit.float(), label.nan_to_num(), reduction="none"
-    )
-    return (terms * known).sum() / known.sum().clamp(min=1)
