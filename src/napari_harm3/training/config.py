@@ -106,8 +106,8 @@ class TrainingConfig:
     """Epochs between looks at what the inner AUC is without slide, and without MRI."""
 
 
-SMALL: dict[str, Any] = {"epochs": 16, "learning_rate": 1e-3, "patience": 16}
-"""What is other at the small size: at 1e-4 it is still learning after 16 epochs."""
+SMALL: dict[str, Any] = {"epochs": 24, "learning_rate": 1e-3, "patience": 24}
+"""What is other at the small size: at 1e-4 it is still learning after 24 epochs."""
 
 LITERAL = "harm3-paper"
 """The paper's recipe to the letter, at any size."""
