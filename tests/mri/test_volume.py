@@ -139,3 +139,19 @@ def test_a_length_that_lies_is_refused(path):
     path.write_bytes(packed)
     with pytest.raises(VolumeError, match="damaged"):
         read_nifti(path)
+
+
+def test_the_same_member_twice_is_longer_than_its_header_says(path):
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(VolumeError, match="longer"):
+        read_nifti(path)
+
+
+def test_voxels_stay_short_until_they_are_asked_for_as_floats(path, array):
+    volume = read_nifti(path)
+
+    assert volume.stored.dtype == np.int16
+    np.testing.assert_array_equal(volume.stored, array)
+    assert volume.array.dtype == np.float32
+    np.testing.assert_array_equal(volume.array, array)
+    assert volume.stored is volume.array  # not both of them

@@ -1,19 +1,17 @@
 """What makes intensities comparable: the body, its percentiles, its z-scores."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.config import MriConfig
+from napari_harm3.mri.levels import counted
 from napari_harm3.mri.volume import Volume
 
-Bounds = tuple[np.float32, np.float32]
-
-MOST_LEVELS = 1 << 17
-"""Whole numbers over a wider range are sorted, not counted."""
+Levels = tuple[Float[np.ndarray, "L"], Int[np.ndarray, "L"] | None]
+"""Numbers, and how often each is there; None where they stand as they come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +29,22 @@ class Intensity:
 
 
 def foreground(
-    array: Float[np.ndarray, "X Y Z"], least: float | None = None
+    array: Shaped[np.ndarray, "X Y Z"], least: float | None = None
 ) -> Bool[np.ndarray, "X Y Z"]:
     """Return where a volume shows the body: above a tenth of its bright end.
 
-    Air is the darkest and most common thing in an MRI; a share of the 99th
-    percentile, counted from the first, is robust to both its noise and bright fat.
     ``least`` is that bound, where it is known already.
     """
-    if least is None:
-        least = _least(array, (array.min(), array.max()))
-    return array > least
+    return array > (air_bound(array) if least is None else least)
+
+
+def air_bound(array: Shaped[np.ndarray, "X Y Z"]) -> float:
+    """Return what the body is brighter than.
+
+    Air is the darkest and most common thing in an MRI; a share of the 99th
+    percentile, counted from the first, is robust to both its noise and bright fat.
+    """
+    return _least(counted(array) or _sampled(array))
 
 
 def normalised(volume: Volume, config: MriConfig) -> Float[np.ndarray, "X Y Z"]:
@@ -65,15 +68,17 @@ def intensity_of(volume: Volume, config: MriConfig) -> Intensity:
     VolumeError
         If the volume is constant.
     """
-    array = volume.array
-    bounds = array.min(), array.max()
-    least = _least(array, bounds)
-    values, counts = _levels(array, bounds, lambda plane: plane[plane > least])
-    if not values.size or (counts is not None and not counts.any()):
+    array = volume.stored
+    levels = counted(array)
+    least = _least(levels or _sampled(array))
+    values, counts = levels or (array.ravel(order="K"), None)
+    body = values > least
+    values = values[body].astype(np.float64)
+    counts = None if counts is None else counts[body]
+    if not values.size:
         raise VolumeError(
             f"{volume.name} shows nothing (all voxels alike): give the right file."
         )
-    values = values.astype(np.float64)
     low, high = _percentiles(values, counts, config.clip)
     np.clip(values, low, high, out=values)
     mean = np.average(values, weights=counts)
@@ -87,54 +92,15 @@ def intensity_of(volume: Volume, config: MriConfig) -> Intensity:
     )
 
 
-def _least(array: Float[np.ndarray, "X Y Z"], bounds: Bounds) -> float:
-    """Return the bound of the body, from every second row and column."""
-    sample = _levels(array[::2, ::2], bounds, lambda plane: plane)
-    low, high = _percentiles(*sample, (1, 99))
+def _sampled(array: Float[np.ndarray, "X Y Z"]) -> Levels:
+    """Return every second row and column: fractions are sorted, which takes long."""
+    return array[::2, ::2].ravel(), None
+
+
+def _least(levels: Levels) -> float:
+    """Return the bound of the body."""
+    low, high = _percentiles(*levels, (1, 99))
     return float(np.float32(low + 0.1 * (high - low)))
-
-
-def _levels(
-    array: Float[np.ndarray, "X Y Z"],
-    bounds: Bounds,
-    chosen: Callable[[Float[np.ndarray, "N"]], Float[np.ndarray, "M"]],
-) -> tuple[Float[np.ndarray, "L"], Int[np.ndarray, "L"] | None]:
-    """Return the numbers that the chosen voxels may be, and how many are each.
-
-    Scanners write whole numbers: counting each is several times faster than sorting,
-    and as exact. Where there are others, the voxels are returned as they are, and None.
-
-    Parameters
-    ----------
-    array
-        Is gone through plane by plane, which stays in the processor's cache.
-    bounds
-        Between which its voxels lie.
-    chosen
-        Returns those voxels of a plane that count.
-    """
-    planes = array.transpose(np.argsort(array.strides, kind="stable")[::-1])
-    lowest, highest = bounds
-    counts = None
-    if highest - lowest < MOST_LEVELS:
-        pieces = (chosen(plane.ravel()) - lowest for plane in planes)
-        counts = _counts(pieces, int(highest - lowest) + 1)
-    if counts is None:
-        return np.concatenate([chosen(plane.ravel()) for plane in planes]), None
-    return lowest + np.arange(len(counts), dtype=np.float32), counts
-
-
-def _counts(
-    pieces: Iterable[Float[np.ndarray, "N"]], size: int
-) -> Int[np.ndarray, "L"] | None:
-    """Return how often each whole number from 0 on is there; None for fractions."""
-    counts = np.zeros(size, dtype=np.int64)
-    for piece in pieces:
-        levels = piece.astype(np.int32)
-        if (levels.astype(np.float32) != piece).any():
-            return None
-        counts += np.bincount(levels, minlength=size)
-    return counts
 
 
 def _percentiles(

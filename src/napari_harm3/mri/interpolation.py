@@ -8,7 +8,7 @@ plane, so that what is at work stays in the processor's cache.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int32
+from jaxtyping import Float, Float32, Int, Int32, Shaped
 
 STRAIGHT = 1e-6
 """A smaller entry of a matrix between two grids moves no voxel visibly."""
@@ -21,7 +21,7 @@ Shape = tuple[int, int, int]
 
 
 def interpolated(
-    array: Float[np.ndarray, "X Y Z"],
+    array: Shaped[np.ndarray, "X Y Z"],
     matrix: Matrix,
     shape: Shape,
     *,
@@ -42,7 +42,7 @@ def interpolated(
         What stands beyond the centres of the array's outer voxels.
     most
         Greater values of the array count as this one: to lower them here saves a copy
-        of it.
+        of it, and whole numbers need not be made float32 before.
     """
     # The axis with the smallest step in memory goes last; NIfTI's is the first.
     order = np.argsort(array.strides, kind="stable")[::-1]
@@ -54,6 +54,15 @@ def interpolated(
     else:
         _fill_along_axes(result.transpose(axes), array, matrix[:, [*axes, 3]], most)
     return result
+
+
+def capped(
+    array: Shaped[np.ndarray, "..."], most: np.float32
+) -> Float32[np.ndarray, "..."]:
+    """Return a copy as float32 in which nothing is greater than ``most``."""
+    single = array.astype(np.float32)
+    # Given one bound only, numpy takes three times as long.
+    return np.clip(single, np.float32(-np.inf), most, out=single)
 
 
 def _straight_axes(matrix: Matrix) -> Shape | None:
@@ -102,7 +111,7 @@ def _line(step: float, start: float, count: int, size: int) -> _Line:
 
 def _fill_along_axes(
     result: Float32[np.ndarray, "P R C"],
-    array: Float[np.ndarray, "X Y Z"],
+    array: Shaped[np.ndarray, "X Y Z"],
     matrix: Matrix,
     most: np.float32,
 ) -> None:
@@ -114,15 +123,15 @@ def _fill_along_axes(
     seen = result[depth.inside, height.inside, width.inside]
     places = zip(seen, depth.below, depth.above, depth.weight, strict=True)
     for plane, below, above, weight in places:
-        source = np.minimum(array[below], most)
+        source = capped(array[below], most)
         if weight:
-            source = _between(source, np.minimum(array[above], most), weight)
+            source = _between(source, capped(array[above], most), weight)
         plane[...] = width.of(height.of(source, axis=0), axis=1)
 
 
 def _fill_obliquely(
     result: Float32[np.ndarray, "P R C"],
-    array: Float[np.ndarray, "X Y Z"],
+    array: Shaped[np.ndarray, "X Y Z"],
     matrix: Matrix,
     most: np.float32,
 ) -> None:
@@ -189,7 +198,7 @@ def _split(
 
 
 def _gathered(
-    flat: Float[np.ndarray, "N"],
+    flat: Shaped[np.ndarray, "N"],
     corners: Int[np.ndarray, "R C"],
     hops: Int32[np.ndarray, "3"],
     weights: Float32[np.ndarray, "3 R C"],
@@ -200,7 +209,7 @@ def _gathered(
     A neighbour outside has weight zero, or belongs to a place that is not shown.
     """
     if not hops.size:
-        return np.minimum(flat.take(corners, mode="wrap"), most)
+        return capped(flat.take(corners, mode="wrap"), most)
     lower = _gathered(flat, corners, hops[1:], weights[1:], most)
     upper = _gathered(flat[hops[0] :], corners, hops[1:], weights[1:], most)
     return _between(lower, upper, weights[0])

@@ -6,15 +6,15 @@ has it (from left to right).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 
 from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.config import MriConfig
-from napari_harm3.mri.intensity import foreground, intensity_of
+from napari_harm3.mri.intensity import air_bound, intensity_of
 from napari_harm3.mri.resampling import Transform, placed, resample
 from napari_harm3.mri.volume import Geometry, Volume
 
@@ -86,8 +86,12 @@ def prepare_volumes(
             _marked_centre(places, masks or {}), config.spacing_mm, config
         )
     else:
-        shown = replace(volumes[first], affine=places[first].affine)
-        affine = common_grid(shown, config, least=scores[first].least)
+        affine = common_grid(
+            volumes[first],
+            config,
+            place=places[first].affine,
+            least=scores[first].least,
+        )
     grid = Geometry(shape=config.size, affine=affine)
     array = np.zeros((len(SEQUENCES), len(TIMES), *config.size), dtype=np.float32)
     available = np.zeros(array.shape[:2], dtype=bool)
@@ -97,7 +101,7 @@ def prepare_volumes(
             score = scores[role]
             # z-scores are taken last, of the few voxels that are kept.
             array[place] = resample(
-                volumes[role].array, places[role], grid, most=score.most
+                volumes[role].stored, places[role], grid, most=score.most
             )
             array[place] -= score.mean
             array[place] /= score.spread
@@ -144,24 +148,31 @@ def share_inside(one: Geometry, other: Geometry) -> float:
 
 
 def common_grid(
-    volume: Volume, config: MriConfig, *, least: float | None = None
+    volume: Volume,
+    config: MriConfig,
+    *,
+    place: Float[np.ndarray, "4 4"] | None = None,
+    least: float | None = None,
 ) -> Float[np.ndarray, "4 4"]:
     """Return the affine of the axis-aligned grid that shows a volume.
 
     The paper crops nothing and names no grid; `MriConfig.crop` says what is shown.
-    ``least`` is what the body is brighter than, where it is known already.
+    ``place`` is the volume's affine in the common space, where a registration moved
+    it; ``least`` is what the body is brighter than, where it is known already.
     """
+    native = volume.affine if place is None else place
     box = np.array([(0, n - 1) for n in volume.shape], dtype=float)
     if config.crop in ("center", "foreground"):
-        box = _box(foreground(volume.array, least), box)
+        bound = air_bound(volume.stored) if least is None else least
+        box = _box(volume.stored, bound, box)
     if config.crop == "foreground":
         edges = box + np.array([-0.5, 0.5])
         corners = np.array(np.meshgrid(*edges)).reshape(3, -1)
-        world = _apply(volume.affine, corners)
+        world = _apply(native, corners)
         extent = np.ptp(world, axis=1)[::-1]  # z, y, x
         centre = (world.max(axis=1) + world.min(axis=1)) / 2
         return _centred(centre, extent / config.size, config)
-    centre = _apply(volume.affine, box.mean(axis=1)[:, None])[:, 0]
+    centre = _apply(native, box.mean(axis=1)[:, None])[:, 0]
     return _centred(centre, config.spacing_mm, config)
 
 
@@ -183,7 +194,7 @@ def _marked_centre(
     """Return the centre, in RAS mm, of the first annotation that marks anything."""
     for role in ROLES:
         if role in masks and masks[role].any():
-            middle = _box(masks[role] > 0, np.zeros((3, 2))).mean(axis=1)
+            middle = _box(masks[role], 0, np.zeros((3, 2))).mean(axis=1)
             return _apply(places[role].affine, middle[:, None])[:, 0]
     raise VolumeError(
         "No annotation marks anything to crop around: annotate the case, or choose "
@@ -192,12 +203,15 @@ def _marked_centre(
 
 
 def _box(
-    marked: Bool[np.ndarray, "X Y Z"], otherwise: Float[np.ndarray, "3 2"]
+    array: Shaped[np.ndarray, "X Y Z"],
+    bound: float,
+    otherwise: Float[np.ndarray, "3 2"],
 ) -> Float[np.ndarray, "3 2"]:
-    """Return the first and last marked index along each axis."""
+    """Return the first and last index along each axis of what is above a bound."""
     ends = []
     for axis in range(3):
-        along = np.flatnonzero(marked.any(axis=tuple({0, 1, 2} - {axis})))
+        peaks = array.max(axis=tuple({0, 1, 2} - {axis}))
+        along = np.flatnonzero(peaks > bound)
         if not len(along):
             return otherwise
         ends.append((along[0], along[-1]))

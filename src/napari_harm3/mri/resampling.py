@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from scipy import ndimage
 
-from napari_harm3.mri.interpolation import interpolated
+from napari_harm3.mri.interpolation import capped, interpolated
 from napari_harm3.mri.volume import Geometry
 
 Transform = Float[np.ndarray, "4 4"]
@@ -32,7 +32,7 @@ def placed(native: Geometry, transform: Transform | None) -> Geometry:
 
 
 def resample(
-    array: Float[np.ndarray, "X Y Z"],
+    array: Shaped[np.ndarray, "X Y Z"],
     geometry: Geometry,
     target: Geometry,
     *,
@@ -67,7 +67,7 @@ def resample(
     part = _box_average(array[fine], factors, most=cap)
     matrix = matrix.copy()
     matrix[:3, 3] -= [box.start for box in needed]
-    outside = 0.0 if inside else float(min(part.min(), cap))
+    outside = 0.0 if inside else min(float(part.min()), float(cap))
     return interpolated(part, matrix, target.shape, outside=outside, most=cap)
 
 
@@ -244,7 +244,7 @@ def _needed(
 
 
 def _box_average(
-    array: Float[np.ndarray, "X Y Z"],
+    array: Shaped[np.ndarray, "X Y Z"],
     factors: Int[np.ndarray, "3"],
     *,
     most: float | np.float32 = np.inf,
@@ -258,27 +258,27 @@ def _box_average(
     boxes = np.empty(-(-np.array(array.shape) // factors), dtype=np.float32)
     for number, layer in enumerate(boxes):
         part = array[number * factors[0] : (number + 1) * factors[0]]
-        part = np.minimum(part, most)
+        part = capped(part, np.float32(most))
         for axis, factor in enumerate(factors):
-            part = _average_along(part, axis, int(factor))
-        layer[...] = part[0]
+            part = _sum_along(part, axis, int(factor))
+        np.multiply(part[0], np.float32(1 / factors.prod()), out=layer)
     return boxes.transpose(np.argsort(order))
 
 
-def _average_along(
+def _sum_along(
     array: Float[np.ndarray, "..."], axis: int, factor: int
 ) -> Float[np.ndarray, "..."]:
-    """Average neighbours; the last box repeats the edge."""
+    """Add neighbours up; the last box repeats the edge."""
     if factor == 1:
         return array
     ahead = array.swapaxes(0, axis)
-    # Adding whole slices is faster than a mean over an axis of two or three.
-    total = ahead[::factor].astype(np.float32)
-    for offset in range(1, factor):
-        part = ahead[offset::factor]
-        total[: len(part)] += part
-        total[len(part) :] += ahead[-1]
-    total *= np.float32(1 / factor)
+    missing = -len(ahead) % factor
+    if missing:
+        ahead = np.concatenate([ahead, *[ahead[-1:]] * missing])
+    # Adding whole slices is faster than a sum over an axis of two or three.
+    total = ahead[::factor] + ahead[1::factor]
+    for offset in range(2, factor):
+        total += ahead[offset::factor]
     return total.swapaxes(0, axis)
 
 
