@@ -9,6 +9,7 @@ import torch
 from model_cases import TINY_PATCH_WIDTH
 from napari_harm3.errors import TrainingError
 from napari_harm3.models.registry import build_model
+from napari_harm3.training.config import RunConfig
 from napari_harm3.training.events import EpochEvent, StepEvent
 from napari_harm3.training.exchange import exchanged
 from napari_harm3.training.loop import Engine
@@ -50,6 +51,18 @@ def fitted(config, folder, inner=()) -> Engine:
     for _ in engine.fit(CASES, inner):
         pass
     return engine
+
+
+@pytest.mark.parametrize("method", ["c3d", "transmil", "m2fusion", "abmil"])
+def test_networks_of_any_convolutions_are_fitted_and_saved(method, tmp_path):
+    recipe = RunConfig.of(method, "small", epochs=1)
+    config = replace(recipe, inputs=tiny_run().inputs)
+    before = engine_of(config, tmp_path)._weights()
+
+    after = fitted(config, tmp_path)._weights()
+
+    assert not same(before, after)
+    assert same(load_state(tmp_path, "cpu").network, after)
 
 
 def same(one, other) -> bool:

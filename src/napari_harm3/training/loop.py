@@ -75,8 +75,7 @@ class Engine:
         self.config, self.fold = config, fold
         self.patch_width, self.folder = patch_width, folder
         self.accelerator = _accelerator(device, config.training.precision)
-        # Channels last, convolutions of a volume take a sixth to a third less time.
-        network = network.to(memory_format=torch.channels_last_3d)
+        _put_channels_last(network)
         self.network, self.optimizer = self.accelerator.prepare(
             network, optimizer_of(network.parameters(), config.training)
         )
@@ -374,6 +373,16 @@ def _positive_weight(cases: Sequence[CaseItem], training: TrainingConfig) -> flo
     if not training.class_weights or not positives:
         return 1.0
     return (len(cases) - positives) / positives
+
+
+def _put_channels_last(network: nn.Module) -> None:
+    """Lay out the weights of 3-D convolutions so that these take up to a third less.
+
+    `nn.Module.to` would refuse a network that has 2-D convolutions too.
+    """
+    for weight in network.parameters():
+        if weight.ndim == 5:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _accelerator(device: str, precision: str) -> Accelerator:
