@@ -19,7 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from sklearn import metrics as sk
 
-from napari_harm3.explain.gradcam import upsampled
+from napari_harm3.explain.cells import upsampled
 from napari_harm3.explain.measures import ranking
 
 SHAPE = (50, 100, 100)

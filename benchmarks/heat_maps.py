@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from napari_harm3.cohort.case import ROLES, TIMES
 from napari_harm3.data.config import InputConfig
+from napari_harm3.explain.cells import upsampled
 from napari_harm3.explain.config import ExplainConfig
-from napari_harm3.explain.gradcam import heat_maps, upsampled
+from napari_harm3.explain.gradcam import heat_maps, located_heat_maps
 from napari_harm3.models.interface import CaseBatch
 from napari_harm3.models.registry import MODELS, build_model
 
@@ -51,9 +52,12 @@ class Asked(nn.Module):
 
 
 def ours(network: nn.Module, batch: CaseBatch) -> Maps:
-    _, maps = heat_maps(network, batch)
-    size = tuple(batch.mri.shape[-3:])
-    return {role: upsampled(cam[0], size) for role, cam in maps.items()}
+    found = located_heat_maps(network, batch)
+    size = batch.mri.shape[-3:]
+    return {
+        role: upsampled(cam[0], size, found.centres[role])
+        for role, cam in found.maps.items()
+    }
 
 
 def theirs(network: nn.Module, batch: CaseBatch) -> Maps:

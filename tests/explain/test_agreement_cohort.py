@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from napari_harm3.explain.agreement import MEASURES, agreement, false_energy
+from napari_harm3.explain.agreement import MEASURES, agreement
 from napari_harm3.explain.agreement_cohort import (
     COLUMNS,
     against,
-    best_share,
     case_rows,
     mean_by_case,
     summary,
+    with_choice,
     with_sizes,
 )
+from napari_harm3.explain.gone_lesions import false_energy
+from napari_harm3.explain.thresholds import SHARES
 from napari_harm3.mri.volume import Geometry
 
 NATIVE = Geometry(shape=(16, 16, 8), affine=np.eye(4))
@@ -41,7 +43,7 @@ def rows():
         )
         roles = {"t1_pre": measured(2 + number, number), "t1_post": post}
         label, said = number % 2, 0.9 if number < 3 else 0.1
-        for name in ("grad_cam", "uniform"):
+        for name in ("model", "uniform"):
             found += case_rows(
                 f"HN-{number}", roles, pcr=label, probability=said, map_name=name
             )
@@ -50,7 +52,7 @@ def rows():
 
 def test_every_case_volume_and_label_has_a_row_with_every_column(rows):
     assert all(tuple(row) == COLUMNS for row in rows)
-    mine = [row for row in rows if row["map"] == "grad_cam"]
+    mine = [row for row in rows if row["map"] == "model"]
     keys = [(row["case_id"], row["role"], row["label"]) for row in mine]
     assert len(set(keys)) == len(keys) == 6 * (3 + 1)
     row = mine[0]
@@ -97,7 +99,7 @@ def test_a_summary_is_the_mean_of_its_rows(rows):
     chosen = [
         row
         for row in rows
-        if row["map"] == "grad_cam" and row["label"] == "union" and row["pcr"] == 1
+        if row["map"] == "model" and row["label"] == "union" and row["pcr"] == 1
     ]
     values = [r["energy_value"] for r in chosen if r["energy_value"] is not None]
 
@@ -107,7 +109,7 @@ def test_a_summary_is_the_mean_of_its_rows(rows):
         r
         for r in found
         if (r["map"], r["label"], r["stratum"], r["stratum_value"])
-        == ("grad_cam", "union", "pcr", 1)
+        == ("model", "union", "pcr", 1)
     )
     assert row["mean"] == pytest.approx(np.mean(values))
     assert row["ci_low"] < row["mean"] < row["ci_high"]
@@ -139,7 +141,7 @@ def test_a_map_stands_against_a_baseline_volume_by_volume():
     rows = []
     for case in range(8):
         for role in ("t1_pre", "t2_pre"):
-            for name, value in (("grad_cam", 0.3 + case / 10), ("centre", case / 10)):
+            for name, value in (("model", 0.3 + case / 10), ("centre", case / 10)):
                 rows.append(
                     {
                         "case_id": f"{case}",
@@ -158,13 +160,24 @@ def test_a_map_stands_against_a_baseline_volume_by_volume():
     assert found["cases"] == 8
 
 
-def test_the_share_is_the_one_with_most_dice_on_the_training_cases():
-    mask = np.arange(100) < 30
-    heat = np.where(mask, 0.6, 0.3)
-    heat[0] = 1.0
+def test_a_row_is_cut_at_the_chosen_share_between_the_same_limits(rows):
+    (row, *_) = rows
+    curve = [0.01 * n for n in range(len(SHARES))]
 
-    share = best_share([heat, np.zeros(100)], [mask, mask])
+    cut = with_choice(row, SHARES[7], "", curve)
 
-    assert 0.3 < share <= 0.6
-    with pytest.raises(ValueError, match="no map"):
-        best_share([np.zeros(3)], [np.ones(3, bool)])
+    assert cut["dice_chosen_value"] == pytest.approx(0.07)
+    assert cut["iou_chosen_value"] == pytest.approx(0.07 / 1.93)
+    assert cut["dice_chosen_ceiling"] == row["best_dice_ceiling"]
+    assert cut["chosen_share"] == SHARES[7]
+    assert cut["dice_chosen_normalised"] is not None
+
+
+def test_where_no_share_can_be_chosen_the_reason_stands(rows):
+    cut = with_choice(rows[0], None, "no training cases", [0.0] * len(SHARES))
+
+    assert cut["dice_chosen_value"] is None
+    assert cut["chosen_not_applicable"] == "no training cases"
+    assert tuple(cut) == COLUMNS
+    gone = next(row for row in rows if row["not_applicable"])
+    assert with_choice(gone, None, "no training cases", None) == gone

@@ -10,6 +10,7 @@ from torch import nn
 from model_cases import case_batch, tiny_config
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.errors import ModelError
+from napari_harm3.explain.cells import Centres
 from napari_harm3.explain.decoupled import decoupled_maps
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.registry import MODELS, build_model
@@ -194,6 +195,20 @@ def test_the_mean_is_explained_and_the_network_left_as_it_was():
     assert all(module.training for module in network.modules())
     assert all(weight.grad is None for weight in network.parameters())
     assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_maps_say_where_their_cells_lie():
+    torch.manual_seed(0)
+    config = MODELS["harm3"].sizes["small"]
+    network = build_model("harm3", config, volume_size=(8, 16, 24), patch_width=6)
+    batch = case_batch(CASES, volume_size=(8, 16, 24))
+    batch.mri_avail[:, 0, 1] = False
+
+    found = decoupled_maps(network, batch)
+
+    strided = Centres(start=(0, 0, 0), step=config.output_stride)
+    assert found.centres == dict.fromkeys(["t1_pre", "t2_pre", "t2_post"], strided)
+    assert set(found.inherent) == set(found.centres)
 
 
 @pytest.mark.parametrize("name", ["harm3-no-ld-vae", "c3d"])

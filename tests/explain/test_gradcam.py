@@ -11,13 +11,23 @@ from torch import nn
 from model_cases import case_batch, tiny_config
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.errors import ModelError
+from napari_harm3.explain.cells import equal_shares, upsampled
 from napari_harm3.explain.config import ExplainConfig
-from napari_harm3.explain.gradcam import METHODS, evidence, heat_maps, upsampled
+from napari_harm3.explain.gradcam import (
+    METHODS,
+    evidence,
+    heat_maps,
+    located_heat_maps,
+)
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import Prediction
+from napari_harm3.models.registry import MODELS, build_model
 
 GRID, CELL = (15, 20, 25), 5
 POSITIONS = 200
+
+SCENE, STRIDE, BLOB = (24, 48, 48), (4, 8, 8), 4
+"""A grid for real encoders, their last cells, and the side of a bright cube in it."""
 
 every_method = pytest.mark.parametrize("method", METHODS)
 
@@ -166,8 +176,10 @@ def test_the_peak_lies_on_the_cause_wherever_it_is(method):
         n = ROLES.index(role)
         mri = batch.mri.clone()
         mri[0, n // 2, n % 2, 0, z, y, x] += 3
-        _, maps = heat_maps(OneCause(role, corner), replace(batch, mri=mri), config)
-        heat = upsampled(maps[role][0], GRID)
+        case = replace(batch, mri=mri)
+        located = located_heat_maps(OneCause(role, corner), case, config)
+        maps = located.maps
+        heat = upsampled(maps[role][0], GRID, located.centres[role])
         # More than one voxel where the map is flat, from the last centre outwards.
         peak = np.argwhere(heat == heat.max())
         assert (np.ptp(peak, axis=0) <= CELL / 2).all()
@@ -187,6 +199,88 @@ def test_the_logit_of_the_constructed_network_depends_on_nothing_else():
     expected = np.zeros((2, 2, *GRID), bool)
     expected[1, 0, 3:8, 15:20, 6:11] = True
     np.testing.assert_array_equal(slope[0, :, :, 0].numpy() != 0, expected)
+
+
+def brightness(name):
+    """Return a real network of which every layer shows how bright a place is.
+
+    Its kernels are bells, none of which leans to a side as trained ones may.
+    """
+    torch.manual_seed(0)
+    config = MODELS[name].sizes["small"]
+    module = build_model(name, config, volume_size=SCENE, patch_width=6).eval()
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.ndim > 1:
+                weight.abs_()
+            if weight.ndim == 5:
+                z, y, x = (bell(side) for side in weight.shape[2:])
+                channels = weight.mean(dim=(2, 3, 4), keepdim=True)
+                weight.copy_(channels / channels.sum(dim=1, keepdim=True))
+                weight.mul_(z[:, None, None] * y[:, None] * x)
+    return module
+
+
+def bell(side):
+    """Return Pascal's triangle in its row of so many numbers, as shares of one."""
+    row = torch.ones(1)
+    for _ in range(side - 1):
+        row = nn.functional.pad(row, (1, 0)) + nn.functional.pad(row, (0, 1))
+    return row / row.sum()
+
+
+def offsets(name, layer, *, by_equal_shares=False):
+    """Return how far the peak lies from a bright cube, in cells, place by place.
+
+    The cube takes every place that it can have within a cell equally often, far from
+    the ends of the grid, where padding has a say.
+    """
+    module, batch = brightness(name), case_batch(1, volume_size=SCENE)
+    rng, count, found = np.random.default_rng(0), 2 * max(STRIDE), []
+    corners = np.stack(
+        [
+            rng.permutation(edge // 2 - step + np.arange(count) % (2 * step))
+            for edge, step in zip(SCENE, STRIDE, strict=True)
+        ],
+        axis=1,
+    )
+    for number, corner in enumerate(corners):
+        role, place = ROLES[number % 2], divmod(number % 2, 2)
+        mri = torch.zeros_like(batch.mri)
+        mri[0, *place, 0, *(slice(start, start + BLOB) for start in corner)] = 1
+        located = located_heat_maps(
+            module, replace(batch, mri=mri), ExplainConfig(layer=layer)
+        )
+        cam, centres = located.maps[role][0], located.centres[role]
+        shares = equal_shares(cam.shape, SCENE)
+        heat = upsampled(cam, SCENE, shares if by_equal_shares else centres)
+        # Half a voxel where a centre lies between two, which are equally high.
+        peak = np.argwhere(heat >= heat.max() * (1 - 1e-9)).mean(axis=0)
+        found.append((peak - (corner + (BLOB - 1) / 2)) / centres.step)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("name", ["resnet3d", "resnet-late", "m2fusion", "c3d"])
+def test_a_real_encoders_peak_lies_on_the_cause_and_to_no_side_of_it(name):
+    found = offsets(name, "last")
+
+    assert np.abs(found).max() <= 0.5
+    assert np.abs(found.mean(axis=0)).max() <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("resnet-late", "stage2"), ("resnet-late", "stage3"), ("c3d", "stage3")],
+)
+def test_an_inner_layers_peak_lies_to_no_side_of_the_cause(name, layer):
+    assert np.abs(offsets(name, layer).mean(axis=0)).max() <= 0.1
+
+
+def test_equal_shares_would_show_a_strided_encoders_cause_beside_its_place():
+    found = offsets("resnet-late", "last", by_equal_shares=True)
+
+    assert found.mean(axis=0).min() > 0.3
+    assert np.abs(found).max() > 0.5
 
 
 def test_four_maps_take_one_pass_there_and_back():
@@ -260,12 +354,3 @@ def test_a_case_without_a_sequence_or_any_volume_is_explained_still(layer, gone)
     assert prediction.logit.isfinite().all()
     there = batch.mri_avail.flatten().tolist()
     assert set(maps) == {role for role, one in zip(ROLES, there, strict=True) if one}
-
-
-def test_upsampling_is_linear_between_the_centres_of_cells():
-    coarse = np.arange(4.0)[:, None, None] * np.ones((4, 2, 2))
-
-    fine = upsampled(coarse, (16, 4, 4))
-
-    centres = (np.arange(16) + 0.5) / 4 - 0.5
-    np.testing.assert_allclose(fine[:, 0, 0], np.clip(centres, 0, 3))

@@ -16,7 +16,7 @@ from napari_harm3.cohort.case import ROLES
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.data.prepare import prepared_case
 from napari_harm3.errors import ModelError
-from napari_harm3.explain.case import cell_grid
+from napari_harm3.explain.capture import layer_centres
 from napari_harm3.explain.case_link import (
     LinkSpace,
     case_link,
@@ -24,6 +24,7 @@ from napari_harm3.explain.case_link import (
     link_tokens,
     tokens_of,
 )
+from napari_harm3.explain.cells import Centres, cell_grid
 from napari_harm3.explain.cross_attention import strongest_pairs
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.link_table import link_rows, write_link_csv, write_link_json
@@ -60,7 +61,7 @@ def space(network, batch, **transforms):
     return LinkSpace(
         layout=network.token_layout().numpy(),
         available=batch.mri_avail[0].numpy(),
-        affine=cell_grid(GRID, SIZE, VOXELS).affine,
+        cells=cell_grid(GRID, SIZE, VOXELS),
         transforms=transforms,
     )
 
@@ -128,6 +129,42 @@ def test_a_place_belongs_to_the_cell_that_its_voxel_spells(role: str) -> None:
 
     beyond = (moved @ VOXELS @ [-0.6, 0, 0, 1])[:3]
     assert link.token_at(role, beyond) is None
+
+
+@pytest.mark.parametrize("start", [(0, 0, 0), (1, 3, 7)])
+def test_a_place_belongs_to_the_cell_whose_centre_is_nearest(start) -> None:
+    """As of an encoder whose strides begin with a voxel, and of one without padding."""
+    centres = Centres(start=start, step=(2, 8, 8))
+    cells = cell_grid(GRID, SIZE, VOXELS, centres)
+    link = replace(linked(), affine=cells.affine, view=cells.view)
+    number = np.arange(CELLS).reshape(GRID)
+
+    for index in np.ndindex(*SIZE):
+        token = link.token_at("t1_pre", (VOXELS @ [*index, 1])[:3])
+        cell = np.argwhere(number == token)[0]
+        for axis, voxel in enumerate(index):
+            places = start[axis] + centres.step[axis] * np.arange(GRID[axis])
+            away = np.abs(places - voxel)
+            assert away[cell[axis]] == away.min()
+
+    rows = link_rows(link, 5)
+    for row in rows:
+        cell = np.array([row["cell_z"], row["cell_y"], row["cell_x"]])
+        centre = VOXELS @ [*(np.array(start) + np.array(centres.step) * cell), 1]
+        told = [row["r_mm"], row["a_mm"], row["s_mm"]]
+        np.testing.assert_allclose(told, centre[:3], atol=1e-9)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_what_the_model_does_not_see_has_no_token(axis) -> None:
+    cells = cell_grid(GRID, SIZE, VOXELS, Centres(start=(0, 0, 0), step=(2, 8, 8)))
+    link = replace(linked(), affine=cells.affine, view=cells.view)
+
+    for voxel, seen in ((-0.6, False), (-0.4, True), (0.4, True), (0.6, False)):
+        index = np.zeros(3)
+        index[axis] = voxel if voxel < 0 else SIZE[axis] - 1 + voxel
+        token = link.token_at("t1_pre", (VOXELS @ [*index, 1])[:3])
+        assert (token is not None) == seen, voxel
 
 
 def test_a_click_on_either_side_finds_the_other() -> None:
@@ -330,6 +367,7 @@ def test_what_was_written_is_read_without_torch(tmp_path) -> None:
     assert asked.stdout.split() == ["7", "[]"]
     assert again.case_id == "HN-1"
     assert again.places.names == PLACES.names
+    np.testing.assert_array_equal(again.view, link.view)
     for role in ROLES:
         np.testing.assert_array_equal(again.cell_affine(role), link.cell_affine(role))
     np.testing.assert_array_equal(again.mri_of_patch(1), link.mri_of_patch(1))
@@ -365,6 +403,7 @@ def test_it_answers_at_once_at_the_papers_size() -> None:
         cross=cross / cross.sum(axis=1, keepdims=True),
         layout=layout,
         affine=np.eye(4),
+        view=np.array([[-0.5, -0.5, -0.5], [3.5, 7.5, 7.5]]),
     )
     link.maps(link.mri_of_patch(0))
 
@@ -402,3 +441,14 @@ def test_a_trained_models_link_is_one_table_seen_from_both_sides(
     assert np.abs(plain.cross - through.cross).max() > 1e-6
     assert plain.places.known.all()
     assert len(plain.folds) == 1
+    centres = layer_centres(
+        predictor.network(plain.folds[0]), predictor.batch(prepared)
+    )
+    first = np.array(centres["t1_pre"].start)
+    affine = predictor.item(prepared).affine
+    # A strided encoder's first cell lies on the first voxel, and so does its token.
+    np.testing.assert_array_equal(first, 0)
+    np.testing.assert_allclose(plain.affine[:3, 3], affine[:3, 3])
+    np.testing.assert_allclose(
+        plain.affine[:3, :3], affine[:3, :3] * centres["t1_pre"].step
+    )

@@ -16,7 +16,8 @@ from napari_harm3.cohort.table import read_cohort
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import load_item
 from napari_harm3.data.prepare import prepared_case
-from napari_harm3.explain.gradcam import heat_maps, upsampled
+from napari_harm3.explain.cells import upsampled
+from napari_harm3.explain.gradcam import located_heat_maps
 from napari_harm3.inference.predictor import Predictor
 from napari_harm3.jobs.explanation import explain
 from napari_harm3.jobs.progress import result_of
@@ -103,7 +104,7 @@ def test_heat_maps_lie_where_the_moved_files_show_the_place(model, moved, tmp_pa
 
     prepared = prepared_case(read_cohort(table).case("A"), CONFIG.inputs, work)
     affine, batch = load_item(prepared).affine, predictor.batch(prepared)
-    folds = [heat_maps(predictor.network(n), batch)[1] for n in predictor.folds]
+    folds = [located_heat_maps(predictor.network(n), batch) for n in predictor.folds]
     rng = np.random.default_rng(0)
     indices = np.stack([rng.uniform(0, n - 1, 2000) for n in TINY_VOLUME])
     points = affine @ np.vstack([indices, np.ones(2000)])
@@ -111,8 +112,9 @@ def test_heat_maps_lie_where_the_moved_files_show_the_place(model, moved, tmp_pa
         source, heat = nib.load(table.parent / f"{role}.nii.gz"), nib.load(maps[role])
         assert heat.shape == source.shape
         np.testing.assert_allclose(heat.affine, source.affine, atol=1e-4)
-        cells = np.mean([fold[role][0] for fold in folds], axis=0)
-        common = field(upsampled(cells, TINY_VOLUME), affine)
+        cells = np.mean([fold.maps[role][0] for fold in folds], axis=0)
+        centres = folds[0].centres[role]
+        common = field(upsampled(cells, TINY_VOLUME, centres), affine)
         in_file = field(heat.get_fdata(), source.affine)
         way = known if role.endswith("post") else np.eye(4)
 
@@ -120,10 +122,11 @@ def test_heat_maps_lie_where_the_moved_files_show_the_place(model, moved, tmp_pa
             return np.abs(in_file(move @ at) - common(at)) / common(points).max()
 
         cell = np.unravel_index(cells.argmax(), cells.shape)
-        index = (np.array(cell) + 0.5) * TINY_VOLUME / cells.shape - 0.5
+        index = np.array(centres.start) + np.array(centres.step) * cell
         hottest = affine @ [*index, 1]
         assert cells.max() > 0
-        assert apart(hottest[:, None], way)[0] <= 0.05
+        # A centre is the tip of a tent, which the voxels of a file cut off.
+        assert apart(hottest[:, None], way)[0] <= 0.1
         assert np.nanmedian(apart(points, way)) <= 0.02
         if role.endswith("post"):  # by the scanner's coordinates they lie elsewhere
             assert np.nanmedian(apart(points, np.eye(4))) > 0.05

@@ -9,8 +9,9 @@ from torch import nn
 
 from model_cases import case_batch, tiny_config
 from napari_harm3.cohort.case import ROLES
+from napari_harm3.explain.cells import upsampled
 from napari_harm3.explain.config import OcclusionConfig
-from napari_harm3.explain.gradcam import heat_maps, upsampled
+from napari_harm3.explain.gradcam import heat_maps
 from napari_harm3.explain.occlusion import occlusion
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import Prediction

@@ -8,8 +8,16 @@ from typing import Any
 from napari_harm3.cli.options import ModelOptions
 from napari_harm3.cli.show import Result, show
 from napari_harm3.config import from_plain
-from napari_harm3.explain.config import ExplainConfig, Method, Target
-from napari_harm3.jobs.explanation import explain, explain_cohort
+from napari_harm3.explain.config import (
+    Also,
+    Check,
+    ExplainConfig,
+    Method,
+    OcclusionConfig,
+    Target,
+)
+from napari_harm3.jobs.explanation import explain
+from napari_harm3.jobs.explanation_cohort import explain_cohort
 
 
 @dataclass(kw_only=True)
@@ -32,13 +40,31 @@ class Explain(ModelOptions):
     target: Target = "pcr"
     """What the maps are evidence of."""
 
+    also: tuple[Also, ...] = ()
+    """Maps beside these: occlusion covers the volumes cube by cube, the gold check;
+    decoupled shows what both halves of the LD-VAE respond to."""
+
+    checks: tuple[Check, ...] = ()
+    """Trials of the map: randomisation asks whether it depends on what was learned,
+    faithfulness whether the model needs what it points to."""
+
+    cube: tuple[int, int, int] | None = None
+    """Sides of occlusion's cube along z, y, x in voxels of the model's grid; as large
+    as a cell of the last layer if not given."""
+
     def run(self) -> int:
         """Explain; exit 1 if a case lacks what the model needs."""
+        cubes = {"cube": self.cube, "stride": self.cube}
         fields = {"method": self.method, "layer": self.layer, "target": self.target}
         asked: dict[str, Any] = {
             "cohort": self.cohort,
             "out": self.out,
             "config": from_plain(ExplainConfig, fields, source="the options"),
+            "also": self.also,
+            "checks": self.checks,
+            "occlusion": None
+            if self.cube is None
+            else from_plain(OcclusionConfig, cubes, source="--cube"),
             "work": self.work,
             "device": self.device,
             "allow_external": self.allow_external,
@@ -57,7 +83,7 @@ def _some_without(result: Result) -> bool:
 
 def _all(result: Result) -> str:
     done = len(result["cases"]) - len(result["failed"])
-    return f"{done} cases explained: {result['agreement']}"
+    return f"{done} cases explained: {result['page']}"
 
 
 def _without(result: Result) -> bool:
@@ -78,7 +104,18 @@ def _summary(result: Result) -> str:
         ),
         f"{'volume':<9}{'measure':<16}{'value':>8}{'chance':>8}{'ceiling':>9}",
     ]
-    for role, measures in result["agreement"].items():
+    lines += _measured(result["agreement"])
+    for kind, agreement in result.get("also_agreement", {}).items():
+        lines += [f"{kind}:", *_measured(agreement)]
+    lines += [f"{name}: {one['verdict']}" for name, one in result["verdicts"].items()]
+    figures = ("figure", "also_figure", "checks_figure")
+    made = [result[name] for name in figures if result[name] is not None]
+    return "\n".join([*lines, *(f"figure: {path}" for path in made)])
+
+
+def _measured(agreement: Result) -> list[str]:
+    lines = []
+    for role, measures in agreement.items():
         if "not_applicable" in measures:
             lines.append(f"{role:<9}{measures['not_applicable']}")
             continue
@@ -89,4 +126,4 @@ def _summary(result: Result) -> str:
                 for key in ("value", "chance", "ceiling")
             )
             lines.append(f"{role:<9}{name:<16}{cells}")
-    return "\n".join([*lines, f"figure: {result['figure']}"])
+    return lines

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from napari_harm3.explain.ceiling import best_maps, most_pointing, tents
+from napari_harm3.explain.cells import drawn
 from napari_harm3.explain.measures import (
     Places,
     dice,
@@ -22,8 +23,8 @@ from napari_harm3.explain.measures import (
     ranking,
     widened,
 )
+from napari_harm3.explain.thresholds import dice_by_share
 from napari_harm3.mri.annotation import LABELS
-from napari_harm3.mri.resampling import resample_labels, to_native
 from napari_harm3.mri.volume import Geometry
 
 SHARES = {"dice": 0.5, "dice_25": 0.25, "dice_75": 0.75}
@@ -31,6 +32,9 @@ SHARES = {"dice": 0.5, "dice_25": 0.25, "dice_75": 0.75}
 
 CHOSEN = "dice_chosen"
 """Dice at the share of the peak that was chosen on training cases."""
+
+UNION = "union"
+"""Of all labels: what is measured unless one is named."""
 
 LESS_IS_BETTER = ("peak_distance_mm", "centroid_distance_mm")
 
@@ -71,6 +75,7 @@ def agreement(
     cells: Geometry,
     *,
     chosen_share: float | None = None,
+    yardstick: "Yardstick | None" = None,
 ) -> Measures:
     """Return every measure, for the union of labels and for each.
 
@@ -86,7 +91,9 @@ def agreement(
         Grid of the map's cells, whose coarseness sets the ceiling.
     chosen_share
         Share of the peak for ``dice_chosen``, chosen on training cases by
-        `agreement_cohort.best_share`.
+        `thresholds.best_share`.
+    yardstick
+        Of this annotation and these grids, where it is at hand.
 
     Returns
     -------
@@ -101,7 +108,8 @@ def agreement(
         return {"not_applicable": "not annotated"}
     if not annotation.any():
         return {"not_applicable": "annotated as free of visible lesion"}
-    return Yardstick(annotation, native, cells).measure(heat, chosen_share=chosen_share)
+    yardstick = yardstick or Yardstick(annotation, native, cells)
+    return yardstick.measure(heat, chosen_share=chosen_share)
 
 
 class Yardstick:
@@ -131,6 +139,18 @@ class Yardstick:
             self._targets[label] = _target(mask, self.seen, native, cells, half_cell)
         self._union = _target(annotation > 0, self.seen, native, cells, half_cell)
 
+    @classmethod
+    def of(
+        cls,
+        annotation: UInt8[np.ndarray, "X Y Z"] | None,
+        native: Geometry,
+        cells: Geometry,
+    ) -> "Yardstick | None":
+        """Return the yardstick of an annotation; None where it marks nothing."""
+        if annotation is None or not annotation.any():
+            return None
+        return cls(annotation, native, cells)
+
     def measure(
         self, heat: Float[np.ndarray, "X Y Z"], *, chosen_share: float | None = None
     ) -> Measures:
@@ -155,6 +175,24 @@ class Yardstick:
             else:
                 labels[label] = {"not_applicable": ABSENT}
         return measures | {"labels": labels}
+
+    def dice_by_share(self, heat: Float[np.ndarray, "X Y Z"]) -> dict[str, list[float]]:
+        """Return a map's Dice at each of `thresholds.SHARES`, by label and `UNION`.
+
+        What the model did not see, or has no evidence in, is left out.
+        """
+        values = heat[self.seen]
+        if isinstance(self._union, str) or not values.any():
+            return {}
+        targets: dict[str, _Target | str] = {UNION: self._union}
+        for value, label in LABELS.items():
+            if (self.annotation == value).any():
+                targets[label] = self._targets.get(label, self._union)
+        return {
+            label: dice_by_share(values, target.mask[self.seen])
+            for label, target in targets.items()
+            if isinstance(target, _Target)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,83 +238,7 @@ def normalised_score(*, value: float, chance: float, ceiling: float) -> float | 
 
 def field_of_view(native: Geometry, cells: Geometry) -> Bool[np.ndarray, "X Y Z"]:
     """Return which voxels of a volume the model saw."""
-    whole = np.ones(cells.shape, np.float32)
-    return to_native(whole, cells.affine, native) > 0
-
-
-def false_energy(
-    heat: Float[np.ndarray, "X Y Z"],
-    native: Geometry,
-    cells: Geometry,
-    *,
-    lesion_before: Bool[np.ndarray, "X Y Z"] | None,
-    magnitude_before: float | None = None,
-) -> Measures:
-    """Return what a map says of a volume whose lesion has gone.
-
-    Such a volume has no agreement. That the map still points to the old place is no
-    proof of a fault: a lesion's absence is a sign of response, too.
-
-    Parameters
-    ----------
-    heat, native, cells
-        As for `agreement`.
-    lesion_before
-        The lesion before treatment on this volume's grid, by `carried_over`; None
-        where its place is not known.
-    magnitude_before
-        `magnitude` of the map of the same sequence before treatment.
-
-    Returns
-    -------
-    :
-        ``false_energy`` ``{"value", "chance", "ceiling"}``, the share of the map's sum
-        in the old place, or ``{"not_applicable": reason}``; and ``magnitude``
-        ``{"value", "relative_to_pre"}``.
-    """
-    seen = field_of_view(native, cells)
-    mean = magnitude(heat, native, cells)
-    relative = mean / magnitude_before if magnitude_before else None
-    entry: Measures = {"not_applicable": "the lesion's old place is not known"}
-    if lesion_before is not None:
-        old = lesion_before & seen
-        if not old.any():
-            entry = {"not_applicable": OUTSIDE}
-        elif not (heat * seen).any():
-            entry = {"not_applicable": NO_EVIDENCE}
-        else:
-            entry = {
-                "value": energy(heat[seen], old[seen]),
-                "chance": float(old.sum() / seen.sum()),
-                "ceiling": float(tents(old, seen, native, cells).shares.max()),
-            }
-    return {
-        "false_energy": entry,
-        "magnitude": {"value": mean, "relative_to_pre": relative},
-    }
-
-
-def magnitude(
-    heat: Float[np.ndarray, "X Y Z"], native: Geometry, cells: Geometry
-) -> float:
-    """Return the mean of a map over the model's field of view."""
-    return float(heat[field_of_view(native, cells)].mean(dtype=np.float64))
-
-
-def carried_over(
-    annotation: UInt8[np.ndarray, "X Y Z"], before: Geometry, after: Geometry
-) -> Bool[np.ndarray, "..."]:
-    """Return where the lesions of one volume lie on another.
-
-    Parameters
-    ----------
-    annotation, before
-        Labels, and their grid in the space that both volumes share: of a registration,
-        see `mri.resampling.placed`. Headers alone do not register two sessions.
-    after
-        The other volume's grid in that space.
-    """
-    return resample_labels(annotation, before, after).labels > 0
+    return drawn(np.ones(cells.shape, np.float32), cells, native) > 0
 
 
 def _alike(name: str) -> str:

@@ -4,18 +4,19 @@ Intervals draw cases, never rows: the volumes and labels of one patient go toget
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Int
 
-from napari_harm3.explain.agreement import MEASURES
-from napari_harm3.explain.measures import dice
+from napari_harm3.explain.agreement import CHOSEN, MEASURES, UNION, normalised_score
+from napari_harm3.explain.measures import iou_of
+from napari_harm3.explain.thresholds import SHARES
 
 DRAWS = 2000
-UNION = "union"
-SHARES = tuple(np.linspace(0.05, 0.95, 19).round(2).tolist())
-"""Shares of the peak among which a threshold is chosen."""
+MODEL = "model"
+"""Name of the model's own map among the others."""
 
 FIGURES = ("value", "chance", "ceiling", "normalised")
 ABOUT = (
@@ -35,14 +36,16 @@ ABOUT = (
     "not_applicable",
 )
 AFTER = "false_energy"
+NOTES = (f"{AFTER}_not_applicable", "chosen_share", "chosen_not_applicable")
 COLUMNS = (
     *ABOUT,
     *(f"{name}_{figure}" for name in (*MEASURES, AFTER) for figure in FIGURES),
+    *NOTES,
 )
 """Of ``agreement.csv``, in order."""
 
 SIZES = ("small", "medium", "large")
-STRATA = ("size", "pcr", "correct", "time")
+STRATA = ("size", "pcr", "correct", "sequence", "time")
 
 Row = dict[str, Any]
 
@@ -54,7 +57,7 @@ def case_rows(
     pcr: int | None = None,
     probability: float | None = None,
     threshold: float = 0.5,
-    map_name: str = "grad_cam",
+    map_name: str = MODEL,
 ) -> list[Row]:
     """Return a case's rows, with every column of `COLUMNS`; what is blank is None.
 
@@ -64,11 +67,11 @@ def case_rows(
         Of the cohort table.
     agreement
         Role to what `agreement.agreement` said; for a volume whose lesion has gone it
-        may hold what `agreement.false_energy` said, too.
+        may hold what `gone_lesions.false_energy` said, too.
     pcr, probability, threshold
         The outcome, and what the model said: whether it was right.
     map_name
-        ``grad_cam``, or the name of a baseline map.
+        ``model``, or the name of another map.
     """
     correct = None
     if pcr is not None and probability is not None:
@@ -94,19 +97,52 @@ def case_rows(
 
 def with_sizes(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with ``size``: the tertile of ``lesion_ml`` among its label."""
-    sized = []
+    by_label: dict[str, list[float]] = {}
     for row in rows:
-        volumes = [
-            other["lesion_ml"]
-            for other in rows
-            if other["label"] == row["label"] and other["lesion_ml"] is not None
-        ]
-        size = None
         if row["lesion_ml"] is not None:
-            cuts = np.quantile(volumes, (1 / 3, 2 / 3))
-            size = SIZES[int((row["lesion_ml"] > cuts).sum())]
-        sized.append({**row, "size": size})
-    return sized
+            by_label.setdefault(row["label"], []).append(row["lesion_ml"])
+    cuts = {name: np.quantile(ml, (1 / 3, 2 / 3)) for name, ml in by_label.items()}
+    return [
+        row
+        | {
+            "size": None
+            if row["lesion_ml"] is None
+            else SIZES[int((row["lesion_ml"] > cuts[row["label"]]).sum())]
+        }
+        for row in rows
+    ]
+
+
+def with_choice(
+    row: Row, share: float | None, reason: str, curve: Sequence[float] | None
+) -> Row:
+    """Return a row with Dice and IoU at the share chosen on training cases.
+
+    Parameters
+    ----------
+    row
+        From `case_rows`.
+    share, reason
+        Of `thresholds.TrainingCurves.choice`.
+    curve
+        Dice of this row's map at each of `thresholds.SHARES`; None where there is
+        nothing to compare.
+    """
+    if row["not_applicable"] or curve is None:
+        return row
+    if share is None:
+        return row | {"chosen_not_applicable": reason}
+    # Chance and ceiling of the best Dice hold for every threshold.
+    limits = {figure: row[f"best_dice_{figure}"] for figure in ("chance", "ceiling")}
+    entry = {"value": curve[SHARES.index(share)]} | limits
+    found: Row = {"chosen_share": share}
+    for name, figures in (
+        (CHOSEN, entry),
+        (CHOSEN.replace("dice", "iou"), {k: iou_of(v) for k, v in entry.items()}),
+    ):
+        found |= {f"{name}_{figure}": value for figure, value in figures.items()}
+        found[f"{name}_normalised"] = normalised_score(**figures)
+    return row | found
 
 
 def summary(
@@ -169,7 +205,7 @@ def against(
     measure: str,
     *,
     baseline: str,
-    map_name: str = "grad_cam",
+    map_name: str = MODEL,
     label: str = UNION,
     seed: int = 0,
 ) -> Row:
@@ -208,9 +244,7 @@ def mean_by_case(
     counts = np.bincount(case, minlength=len(names))
     low = high = None
     if len(names) > 1:
-        rng = np.random.default_rng(seed)
-        shares = np.full(len(names), 1 / len(names))
-        weight = rng.multinomial(len(names), shares, size=draws)
+        weight = _draws(len(names), draws, seed)
         means = (weight @ sums) / (weight @ counts)
         low, high = np.percentile(means, (2.5, 97.5)).tolist()
     return {
@@ -221,23 +255,11 @@ def mean_by_case(
     }
 
 
-def best_share(
-    maps: Sequence[Float[np.ndarray, "..."]],
-    masks: Sequence[Bool[np.ndarray, "..."]],
-) -> float:
-    """Return the share of the peak at which the mean Dice of training cases is best.
-
-    Parameters
-    ----------
-    maps, masks
-        Of the cases that the model was fitted on, never of those to be measured;
-        voxels that the model saw. Empty maps and masks have no say.
-    """
-    pairs = [(m, k) for m, k in zip(maps, masks, strict=True) if m.any() and k.any()]
-    if not pairs:
-        raise ValueError("there is no map with an annotation to choose a share on")
-    means = [np.mean([dice(m >= s * m.max(), k) for m, k in pairs]) for s in SHARES]
-    return SHARES[int(np.argmax(means))]
+@lru_cache(maxsize=256)
+def _draws(cases: int, draws: int, seed: int) -> Int[np.ndarray, "draws cases"]:
+    """Return how often each draw takes each case; many means share the same draws."""
+    shares = np.full(cases, 1 / cases)
+    return np.random.default_rng(seed).multinomial(cases, shares, size=draws)
 
 
 def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:
@@ -247,13 +269,14 @@ def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:
     magnitude = figures.get("magnitude", {})
     row["magnitude"] = magnitude.get("value")
     row["magnitude_relative_to_pre"] = magnitude.get("relative_to_pre")
+    row[f"{AFTER}_not_applicable"] = figures.get(AFTER, {}).get("not_applicable")
     for name in (*MEASURES, AFTER):
         entry = figures.get(name, {})
         if "value" not in entry:
             continue
         for figure in ("value", "chance", "ceiling"):
             row[f"{name}_{figure}"] = entry[figure]
-        row[f"{name}_normalised"] = figures.get("normalised", {}).get(name)
+        row[f"{name}_normalised"] = normalised_score(**entry)
     return row
 
 

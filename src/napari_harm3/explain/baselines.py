@@ -5,13 +5,14 @@ enhances is bright, most lesions lie near the middle, and what the treatment cha
 different before and after: none of this takes a network to see.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool3d
 
 from napari_harm3.cohort.case import ROLES, TIMES
+from napari_harm3.explain.cells import Centres, equal_shares
 
 NAMES = ("uniform", "centre", "intensity", "difference")
 
@@ -24,7 +25,8 @@ Maps = dict[str, Float[np.ndarray, "d h w"]]
 def baseline_maps(
     mri: Float[Tensor, "S T 1 D H W"],
     available: Bool[Tensor, "S T"],
-    cells: tuple[int, int, int],
+    cells: Sequence[int],
+    centres: Centres | None = None,
 ) -> dict[str, Maps]:
     """Return each baseline's maps by role, none below zero.
 
@@ -34,6 +36,8 @@ def baseline_maps(
         One case as the network sees it: a row of ``CaseBatch.mri`` and ``mri_avail``.
     cells
         Of the network's maps along z, y, x.
+    centres
+        Where they lie; equal shares of the grid if that is not known.
 
     Returns
     -------
@@ -42,17 +46,20 @@ def baseline_maps(
         ``difference`` (post minus pre, its amount; only of sequences with both, and of
         use only where the two are aligned).
     """
-    volumes = mri.flatten(0, 1)[:, 0].float().cpu()
+    volumes = mri.flatten(0, 1)[:, 0].float().cpu().numpy()
     present = dict(zip(ROLES, available.flatten().tolist(), strict=True))
     by_role = {
         role: volumes[number] for number, role in enumerate(ROLES) if present[role]
     }
-    centre = _centre(cells)
+    size = volumes.shape[1:]
+    centres = centres or equal_shares(cells, size)
+    centre = _centre(cells, centres, size)
+    boxes = _boxes(cells, centres, size)
     maps: dict[str, Maps] = {
         "uniform": {role: np.ones_like(centre) for role in by_role},
         "centre": {role: centre.copy() for role in by_role},
         "intensity": {
-            role: _on_cells(volume - volume.min(), cells)
+            role: _on_cells(volume - volume.min(), boxes)
             for role, volume in by_role.items()
         },
         "difference": {},
@@ -62,20 +69,43 @@ def baseline_maps(
         both = [by_role.get(f"{sequence}_{time}") for time in TIMES]
         pre, post = both
         if pre is not None and post is not None:
-            maps["difference"][role] = _on_cells((post - pre).abs(), cells)
+            maps["difference"][role] = _on_cells(np.abs(post - pre), boxes)
     return maps
 
 
+def _boxes(
+    cells: Sequence[int], centres: Centres, size: Sequence[int]
+) -> list[Float[np.ndarray, "cells voxels"]]:
+    """Return along each axis the share that each voxel has in a cell's mean.
+
+    The box of a cell ends halfway to its neighbours; what leaves the grid is cut.
+    """
+    shares = []
+    for count, start, step, edge in zip(
+        cells, centres.start, centres.step, size, strict=True
+    ):
+        middle = start + step * np.arange(count)[:, None]
+        voxel = np.arange(edge)[None]
+        high = np.minimum(voxel + 0.5, middle + step / 2)
+        low = np.maximum(voxel - 0.5, middle - step / 2)
+        inside = np.maximum(high - low, 0)
+        shares.append(inside / np.maximum(inside.sum(axis=1, keepdims=True), 1e-9))
+    return shares
+
+
 def _on_cells(
-    volume: Float[Tensor, "D H W"], cells: tuple[int, int, int]
+    volume: Float[np.ndarray, "D H W"], boxes: list[Float[np.ndarray, "cells voxels"]]
 ) -> Float[np.ndarray, "d h w"]:
-    return np.asarray(adaptive_avg_pool3d(volume[None, None], cells)[0, 0])
+    return np.einsum("zi,yj,xk,ijk->zyx", *boxes, volume, optimize=True)
 
 
-def _centre(cells: tuple[int, int, int]) -> Float[np.ndarray, "d h w"]:
-    total = torch.zeros(cells)
-    for axis, size in enumerate(cells):
-        place = (torch.arange(size) + 0.5) / size - 0.5
+def _centre(
+    cells: Sequence[int], centres: Centres, size: Sequence[int]
+) -> Float[np.ndarray, "d h w"]:
+    total = np.zeros(tuple(cells))
+    for axis, count in enumerate(cells):
+        voxel = centres.start[axis] + centres.step[axis] * np.arange(count)
+        place = (voxel + 0.5) / size[axis] - 0.5
         shape = [-1 if other == axis else 1 for other in range(3)]
-        total = total + (place / WIDTH).square().reshape(shape)
-    return np.asarray((-total / 2).exp())
+        total = total + np.square(place / WIDTH).reshape(shape)
+    return np.exp(-total / 2)

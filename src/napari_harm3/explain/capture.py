@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.errors import ModelError
+from napari_harm3.explain.cells import Centres
+from napari_harm3.explain.receptive import centres_of
 from napari_harm3.models.baselines.c3d import C3d
 from napari_harm3.models.baselines.rpnet3d import ResidualUNet
 from napari_harm3.models.interface import CaseBatch, Prediction
@@ -45,6 +47,9 @@ class Captured:
     places: dict[str, list[Place]]
     """Of every role that some case has and the encoder sees."""
 
+    centres: tuple[Centres, ...]
+    """Where the cells of each output lie on the model's grid."""
+
     cases: int
 
     def by_role(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -60,6 +65,12 @@ class Captured:
                     found[role] = tensor.new_zeros(self.cases, *tensor.shape[1:])
                 found[role][place.cases] = tensor[place.rows]
         return found
+
+    def centres_by_role(self) -> dict[str, Centres]:
+        """Return where the cells of each role's map lie."""
+        return {
+            role: self.centres[places[0].output] for role, places in self.places.items()
+        }
 
 
 def layer_names(network: nn.Module) -> tuple[str, ...]:
@@ -118,12 +129,30 @@ def capture(network: nn.Module, batch: CaseBatch, layer: str = LAST) -> Captured
     for number, (volumes, _) in enumerate(calls):
         for role, place in _places(number, _origins(volumes, mri), batch).items():
             places[role].append(place)
+    outputs = tuple(output for _, output in calls)
     return Captured(
         prediction=prediction,
-        outputs=tuple(output for _, output in calls),
+        outputs=outputs,
         places={role: found for role, found in places.items() if found},
+        centres=centres_of(outputs, mri),
         cases=len(mri),
     )
+
+
+def layer_centres(
+    network: nn.Module, batch: CaseBatch, layer: str = LAST
+) -> dict[str, Centres]:
+    """Return where the cells of a layer lie on the model's grid, by role.
+
+    Takes a forward pass; a role that no case has is left out.
+
+    Parameters
+    ----------
+    network, batch, layer
+        As for `capture`; the network is asked in evaluation mode.
+    """
+    with torch.enable_grad(), evaluating(network):
+        return capture(network, batch, layer).centres_by_role()
 
 
 @contextmanager
@@ -162,6 +191,7 @@ def _handed_out(prediction: Prediction, batch: CaseBatch) -> Captured:
         prediction=prediction,
         outputs=tuple(outputs),
         places=places,
+        centres=centres_of(outputs, batch.mri),
         cases=len(batch.mri),
     )
 

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import nn
 
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.explain.case import cell_grid
+from napari_harm3.explain.capture import layer_centres
+from napari_harm3.explain.cells import CellGrid, cell_grid
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.patch_places import PatchPlaces
 from napari_harm3.explain.rollout import attention_rollout
@@ -33,8 +34,8 @@ class LinkSpace:
 
     layout: Int[np.ndarray, "M 5"]
     available: Bool[np.ndarray, "2 2"]
-    affine: Float[np.ndarray, "4 4"]
-    """From a cell's z, y, x to RAS mm of the common space."""
+    cells: CellGrid
+    """The grid of a volume's cells in the common space."""
 
     transforms: Mapping[str, Float[np.ndarray, "4 4"]]
     """From there to each role's own RAS mm, where a registration moved it."""
@@ -73,12 +74,16 @@ def case_link(
         return None
     layout = token_layout().cpu().numpy()
     cells = (layout[:, 2:].max(axis=0) + 1).tolist()
+    # A token is a cell of the last layer, whose encoders are built alike.
+    centres = layer_centres(predictor.network(folds[0]), batch).values()
     return link_of(
         tokens,
         LinkSpace(
             layout=layout,
             available=item.available,
-            affine=cell_grid(cells, predictor.inputs.mri.size, item.affine).affine,
+            cells=cell_grid(
+                cells, predictor.inputs.mri.size, item.affine, next(iter(centres), None)
+            ),
             transforms=item.transforms,
         ),
         patch_places(prepared.bags),
@@ -165,7 +170,8 @@ def link_of(
         cross=np.concatenate([one.cross for one in tokens]),
         layout=space.layout,
         available=space.available,
-        affine=space.affine,
+        affine=space.cells.affine,
+        view=space.cells.view,
         places=places,
         transforms=space.transforms,
         through_self_attention=through_self_attention,

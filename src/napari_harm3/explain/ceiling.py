@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import optimize, sparse
 from scipy.special import expit
 
-from napari_harm3.mri.resampling import resample, to_native
+from napari_harm3.explain.cells import CellGrid, drawn
+from napari_harm3.mri.resampling import resample
 from napari_harm3.mri.volume import Geometry
 
 SAMPLES = 8
@@ -23,7 +24,7 @@ SAMPLES = 8
 
 REACH = 2.5
 """A voxel of the mask is this many cells at most from any voxel under a tent that
-touches it."""
+touches it, unless the outer cells hold more than that beyond their centres."""
 
 STEEPNESS = (10.0, 30.0, 100.0)
 """Of the soft threshold, in turn: the harder, the nearer to Dice, but the flatter."""
@@ -67,7 +68,7 @@ def tents(
     """
     to_cells = np.linalg.inv(cells.affine) @ native.affine
     own = _cover(np.argwhere(mask), to_cells, cells.shape).sum(axis=0)
-    voxels, weight = _around(mask, seen, to_cells)
+    voxels, weight = _around(mask, seen, to_cells, reach=_reach(cells))
     cover = _cover(voxels, to_cells, cells.shape)
     whole = weight * cover.sum(axis=0)
     shares = np.divide(own, whole, out=np.zeros_like(own), where=whole > 0)
@@ -113,7 +114,7 @@ def best_maps(
     tent[np.unravel_index(int(around.shares.argmax()), tent.shape)] = 1
     coarse = resample(mask.astype(np.float32), native, cells)
     maps = (coarse, around.shares, tent, _fitted(around))
-    return [to_native(one, cells.affine, native) for one in maps]
+    return [drawn(one, cells, native) for one in maps]
 
 
 def _fitted(around: Tents) -> Float[np.ndarray, "d h w"]:
@@ -161,7 +162,7 @@ def _cover(
 ) -> sparse.csr_array:
     """Return the weight of each cell's tent at each voxel: eight a voxel."""
     size = np.array(shape)
-    # The outer half cells keep the value of the edge.
+    # What lies beyond the outer centres keeps the value of the edge.
     place = np.clip(voxels @ to_cells[:3, :3].T + to_cells[:3, 3], 0, size - 1)
     low = np.minimum(place.astype(int), np.maximum(size - 2, 0))
     part = place - low
@@ -179,19 +180,30 @@ def _cover(
     return cover
 
 
+def _reach(cells: Geometry) -> Float[np.ndarray, "3"]:
+    """Return how many cells a voxel under a tent may be away from the mask, at most."""
+    if not isinstance(cells, CellGrid):
+        return np.full(3, REACH)
+    first, last = cells.view
+    held = np.maximum(-first, last - (np.array(cells.shape) - 1))
+    return np.maximum(held + REACH - 1, REACH)
+
+
 def _around(
     mask: Bool[np.ndarray, "X Y Z"],
     seen: Bool[np.ndarray, "X Y Z"],
     to_cells: Float[np.ndarray, "4 4"],
+    *,
+    reach: Float[np.ndarray, "3"],
 ) -> tuple[Int[np.ndarray, "m 3"], int]:
     """Return the voxels under all tents that touch a mask, and what each stands for."""
     step = np.abs(to_cells[:3, :3])
     strides = np.maximum(1 / step.max(axis=0) / SAMPLES, 1).astype(int)
-    reach = np.ceil(REACH * np.abs(np.linalg.inv(to_cells)[:3, :3]).sum(axis=1))
+    far = np.ceil(np.abs(np.linalg.inv(to_cells)[:3, :3]) @ reach)
     box = []
     for axis, stride in enumerate(strides):
         along = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        start = max(int(along[0] - reach[axis]), 0) + stride // 2
-        box.append(slice(start, int(along[-1] + reach[axis]) + 1, int(stride)))
+        start = max(int(along[0] - far[axis]), 0) + stride // 2
+        box.append(slice(start, int(along[-1] + far[axis]) + 1, int(stride)))
     voxels = np.argwhere(seen[tuple(box)]) * strides
     return voxels + [along.start for along in box], int(strides.prod())

@@ -9,6 +9,12 @@ from napari_harm3.config import STRICT
 
 Method = Literal["gradcam", "gradcam++", "hirescam", "layercam", "xgradcam"]
 Target = Literal["pcr", "non-pcr", "contrast"]
+Also = Literal["occlusion", "decoupled"]
+"""Maps that are made beside a model's own when asked for."""
+
+Check = Literal["randomisation", "faithfulness"]
+"""Trials of a map: does it hang on the weights, and does the model need it."""
+
 Voxels = Annotated[int, Field(ge=1, le=512)]
 
 
@@ -47,3 +53,20 @@ class OcclusionConfig:
 
     batch: Annotated[int, Field(ge=1, le=512)] = 8
     """Covered volumes that the network sees at once."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExplainRequest:
+    """All that may be asked of one case."""
+
+    maps: ExplainConfig = ExplainConfig()
+    """How the model's own maps are made."""
+
+    also: tuple[Also, ...] = ()
+    """Maps beside these."""
+
+    checks: tuple[Check, ...] = ()
+    """Trials of these."""
+
+    occlusion: OcclusionConfig | None = None
+    """Cubes that cover the volumes; as large as a cell of the maps if not given."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
 from napari_harm3.errors import ModelError
-from napari_harm3.explain.capture import evaluating
+from napari_harm3.explain.capture import evaluating, layer_centres
+from napari_harm3.explain.cells import Centres
 from napari_harm3.models.harm3.ld_vae import Decoupled
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import CaseBatch, Prediction
@@ -26,6 +27,9 @@ class DecoupledMaps:
     """
 
     prediction: Prediction
+
+    centres: dict[str, Centres]
+    """Where the cells of each volume's maps lie on the model's grid."""
 
     inherent: Maps
     """How far the inherent component of each token, Eq. (2), lies from its mean over
@@ -91,7 +95,9 @@ def decoupled_maps(network: nn.Module, batch: CaseBatch) -> DecoupledMaps:
             there = present.all(dim=1) if name == "crossed" else present[:, time]
             if there.any():
                 found[name][role] = _lengths(value, there, grid)
-    return DecoupledMaps(prediction=prediction, **found)
+    return DecoupledMaps(
+        prediction=prediction, centres=layer_centres(network, batch), **found
+    )
 
 
 def _lengths(

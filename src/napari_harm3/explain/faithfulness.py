@@ -9,8 +9,9 @@ References: Petsiuk et al., RISE, BMVC 2018; Samek et al., Evaluating the
 visualization of what a deep neural network has learned, TNNLS 2017.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool3d, interpolate
 
 from napari_harm3.cohort.case import ROLES
+from napari_harm3.explain.capture import evaluating
 from napari_harm3.models.interface import CaseBatch
 
 STEPS = 20
@@ -60,6 +62,17 @@ class Faithfulness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FaithfulnessStep:
+    """How far the trial is; the last step carries both curves."""
+
+    step: int
+    """Curves that are drawn."""
+
+    of: int
+    found: Faithfulness | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Volumes:
     """The mapped volumes of a case, whole and emptied."""
 
@@ -71,7 +84,18 @@ class _Volumes:
     empty: Float[Tensor, "V D H W"]
 
 
-def faithfulness(  # noqa: PLR0913 - each is a choice of the experiment
+def faithfulness(
+    network: nn.Module, batch: CaseBatch, maps: Maps, **choices: Any
+) -> Faithfulness | None:
+    """Return deletion and insertion of one case; None if all its maps are flat.
+
+    Parameters are those of `faithfulness_steps`.
+    """
+    *_, last = faithfulness_steps(network, batch, maps, **choices)
+    return last.found
+
+
+def faithfulness_steps(  # noqa: PLR0913 - each is a choice of the experiment
     network: nn.Module,
     batch: CaseBatch,
     maps: Maps,
@@ -81,8 +105,10 @@ def faithfulness(  # noqa: PLR0913 - each is a choice of the experiment
     blobs: int = BLOBS,
     seed: int = 0,
     fill: Fill | None = None,
-) -> Faithfulness | None:
-    """Return deletion and insertion of one case; None if all its maps are flat.
+) -> Iterator[FaithfulnessStep]:
+    """Yield a step a curve; the last one holds deletion and insertion of a case.
+
+    To stop is to close the iterator: the network is left as it was, at every step.
 
     Parameters
     ----------
@@ -91,7 +117,7 @@ def faithfulness(  # noqa: PLR0913 - each is a choice of the experiment
     batch
         One case, on the network's device.
     maps
-        Its maps by role, on one scale, of evidence for pCR.
+        Its maps by role, on one scale, of evidence for what the logit is of.
     steps
         Points of each curve after the first; never more than there are cells.
     most
@@ -105,33 +131,32 @@ def faithfulness(  # noqa: PLR0913 - each is a choice of the experiment
         only its coarsest shades remain.
     """
     roles = [role for role in ROLES if role in maps]
-    cams = np.stack([maps[role] for role in roles])
+    cams = np.stack([maps[role] for role in roles]) if roles else np.zeros(1)
     if cams.max() <= cams.min():
-        return None
+        yield FaithfulnessStep(step=0, of=0)
+        return
     rng = np.random.default_rng(seed)
     last = max(round(most * cams.size), 1)
     cuts = np.rint(np.linspace(0, last, min(steps, last) + 1)).astype(int)
     evident = _order(cams, rng)
     orders = [evident, *(_order(_elsewhere(cams, rng), rng) for _ in range(blobs))]
-    # The maps share a scale, but a random blob is paired volume by volume.
-    kept = [
-        _kept(_like(order, evident, len(cams)), cuts).reshape(-1, *cams.shape)
-        for order in orders
-    ]
     volumes = _volumes(batch, roles, fill or _blurred)
-    was_training = network.training
-    network.eval()
-    try:
-        deletion = np.stack([_logits(network, volumes, keep) for keep in kept])
-        insertion = np.stack([_logits(network, volumes, ~keep) for keep in kept])
-    finally:
-        network.train(was_training)
+    deletion, insertion = [], []
+    for number, order in enumerate(orders, start=1):
+        # The maps share a scale, but a random blob is paired volume by volume.
+        taken = _like(order, evident, len(cams))
+        keep = _kept(taken, cuts).reshape(-1, *cams.shape)
+        deletion.append(_logits(network, volumes, keep))
+        insertion.append(_logits(network, volumes, ~keep))
+        if number < len(orders):
+            yield FaithfulnessStep(step=number, of=len(orders))
     share = cuts / cams.size
-    return Faithfulness(
+    found = Faithfulness(
         share=share,
-        deletion=_curves(deletion, share, sign=-1),
-        insertion=_curves(insertion, share, sign=1),
+        deletion=_curves(np.stack(deletion), share, sign=-1),
+        insertion=_curves(np.stack(insertion), share, sign=1),
     )
+    yield FaithfulnessStep(step=len(orders), of=len(orders), found=found)
 
 
 def _order(
@@ -187,7 +212,6 @@ def _blurred(volumes: Float[Tensor, "V D H W"]) -> Float[Tensor, "V D H W"]:
     return interpolate(coarse, size=size, mode="trilinear", align_corners=False)[:, 0]
 
 
-@torch.inference_mode()
 def _logits(
     network: nn.Module,
     volumes: _Volumes,
@@ -195,12 +219,14 @@ def _logits(
 ) -> Float[np.ndarray, "steps"]:
     """Return the logit with some cells whole and the others empty."""
     found = []
-    for rows in np.array_split(keep, range(ROWS, len(keep), ROWS)):
-        mask = torch.from_numpy(rows).to(volumes.whole)
-        size = list(volumes.whole.shape[1:])
-        fine = interpolate(mask, size=size, mode="nearest-exact")
-        mixed = fine * volumes.whole + (1 - fine) * volumes.empty
-        found.append(network(_variants(volumes, mixed)).logit.double().cpu().numpy())
+    with evaluating(network), torch.inference_mode():
+        for rows in np.array_split(keep, range(ROWS, len(keep), ROWS)):
+            mask = torch.from_numpy(rows).to(volumes.whole)
+            size = list(volumes.whole.shape[1:])
+            fine = interpolate(mask, size=size, mode="nearest-exact")
+            mixed = fine * volumes.whole + (1 - fine) * volumes.empty
+            logit = network(_variants(volumes, mixed)).logit
+            found.append(logit.double().cpu().numpy())
     return np.concatenate(found)
 
 

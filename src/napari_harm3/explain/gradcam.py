@@ -8,6 +8,7 @@ WACV 2018), HiResCAM (Draelos and Carin, arXiv:2011.08891), LayerCAM (Jiang et a
 TIP 2021), XGrad-CAM (Fu et al., BMVC 2020).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ import torch
 from jaxtyping import Float
 from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from napari_harm3.errors import ModelError
 from napari_harm3.explain.capture import capture, evaluating
+from napari_harm3.explain.cells import Centres
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
 
@@ -50,9 +51,26 @@ a denominator is nothing: it halves Grad-CAM++'s weights of gradients near 7e-4.
 SPACE = (2, 3, 4)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeatMaps:
+    """A prediction, the map of each present volume, and where its cells lie."""
+
+    prediction: Prediction
+    maps: dict[str, Float[np.ndarray, "B d h w"]]
+    centres: dict[str, Centres]
+
+
 def heat_maps(
     network: nn.Module, batch: CaseBatch, config: ExplainConfig = FIG_2
 ) -> tuple[Prediction, dict[str, Float[np.ndarray, "B d h w"]]]:
+    """Return the prediction and the maps of `located_heat_maps`."""
+    found = located_heat_maps(network, batch, config)
+    return found.prediction, found.maps
+
+
+def located_heat_maps(
+    network: nn.Module, batch: CaseBatch, config: ExplainConfig = FIG_2
+) -> HeatMaps:
     """Return a prediction and the evidence for the target in each present volume.
 
     Raw magnitudes are kept, so that the maps share a scale. A volume that is absent
@@ -86,9 +104,12 @@ def heat_maps(
             else ()
         )
     activations, slopes = captured.by_role(outputs), captured.by_role(gradients)
-    return captured.prediction, {
+    maps = {
         role: evidence(activations[role], slopes[role], config) for role in activations
     }
+    return HeatMaps(
+        prediction=captured.prediction, maps=maps, centres=captured.centres_by_role()
+    )
 
 
 def evidence(
@@ -125,15 +146,6 @@ def evidence(
     if config.target == "contrast":
         return _map(values, slopes, config) - _map(values, -slopes, config)
     return _map(values, -slopes if config.target == "non-pcr" else slopes, config)
-
-
-def upsampled(
-    cam: Float[np.ndarray, "d h w"], size: tuple[int, int, int]
-) -> Float[np.ndarray, "D H W"]:
-    """Return a map on the model's grid: trilinear between the centres of its cells."""
-    tensor = torch.from_numpy(np.ascontiguousarray(cam))[None, None]
-    fine = interpolate(tensor, size=size, mode="trilinear", align_corners=False)
-    return fine[0, 0].numpy()
 
 
 def _map(

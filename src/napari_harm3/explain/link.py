@@ -33,8 +33,8 @@ from napari_harm3.explain.cross_attention import (
 )
 from napari_harm3.explain.patch_places import PatchPlaces
 
-FORMAT = "harm3-link-1"
-ARRAYS = ("pooling", "cross", "layout", "available", "affine")
+FORMAT = "harm3-link-2"
+ARRAYS = ("pooling", "cross", "layout", "available", "affine", "view")
 BOTH_TIMES = -1
 """Stands for the time in a layout whose times were added up."""
 
@@ -59,6 +59,10 @@ class CaseLink:
 
     affine: Float[np.ndarray, "4 4"]
     """From a cell's z, y, x to RAS mm of the case's common space."""
+
+    view: Float[np.ndarray, "2 3"]
+    """Where the model's field of view begins and ends, as such a z, y, x: an outer cell
+    has what lies beyond it, up to there."""
 
     places: PatchPlaces
     transforms: Mapping[str, Float[np.ndarray, "4 4"]] = field(default_factory=dict)
@@ -121,14 +125,19 @@ class CaseLink:
         return self.places.at(slide, x, y)
 
     def token_at(self, role: str, ras_mm: Sequence[float]) -> int | None:
-        """Return the MRI token whose cell holds a place in a volume's own RAS mm."""
+        """Return the MRI token whose cell is nearest to a place in a volume's RAS mm.
+
+        None where the volume is absent, or the place outside of the model's view.
+        """
         if role not in self.roles:
             return None
         inverse = np.linalg.inv(self.cell_affine(role))
         place = inverse[:3, :3] @ np.asarray(ras_mm, float) + inverse[:3, 3]
-        cell = np.floor(place + 0.5).astype(int)
-        if (cell < 0).any() or (cell >= self.grid).any():
+        first, last = self.view
+        if (place < first).any() or (place >= last).any():
             return None
+        nearest = np.floor(place + 0.5).astype(int)
+        cell = np.clip(nearest, 0, np.array(self.grid) - 1)
         return int(self._tokens[ROLES.index(role)][tuple(cell)])
 
     def maps(

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from scipy import stats
 from torch import nn
 
+from napari_harm3.cohort.case import ROLES
 from napari_harm3.models.interface import CaseBatch
 
 MOST_ALIKE = 0.5
@@ -51,6 +52,8 @@ class Stage:
 
     layer: str
     likeness: Likeness
+    of: int
+    """Stages in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,23 @@ def cascade(
 ) -> Cascade:
     """Return how maps change as layers are randomised, from the last to the first.
 
+    Parameters are those of `stages`.
+    """
+    return judged(
+        tuple(stages(network, batch, heat_maps, seed=seed, most_stages=most_stages))
+    )
+
+
+def stages(
+    network: nn.Module,
+    batch: CaseBatch,
+    heat_maps: HeatMaps,
+    *,
+    seed: int = 0,
+    most_stages: int | None = None,
+) -> Iterator[Stage]:
+    """Yield how alike maps still are, layer by layer; nothing if all maps are flat.
+
     Parameters
     ----------
     network
@@ -91,11 +111,10 @@ def cascade(
     """
     trained = heat_maps(network, batch)
     if not any(_relief(one) for maps in trained.values() for one in maps):
-        return Cascade(stages=(), passed=False, verdict="no map to test: all are flat")
+        return
     changed = copy.deepcopy(network).eval()
     layers = last_to_first(changed, batch)
     parts = min(most_stages or len(layers), len(layers))
-    stages = []
     devices = [batch.mri.device] if batch.mri.is_cuda else []
     for part in np.array_split(np.arange(len(layers)), parts):
         with torch.random.fork_rng(devices=devices):
@@ -103,17 +122,26 @@ def cascade(
             for number in part:
                 randomise(layers[number][1])
         found = likeness(trained, heat_maps(changed, batch))
-        stages.append(Stage(layer=layers[part[-1]][0], likeness=found))
-    last = stages[-1].likeness.rank_correlation
+        yield Stage(layer=layers[part[-1]][0], likeness=found, of=parts)
+
+
+def judged(found: Sequence[Stage]) -> Cascade:
+    """Return the verdict on a whole cascade, in words for whoever reads the map."""
+    if not found:
+        return Cascade(
+            stages=(), passed=False, verdict="There is no map to test: all are flat."
+        )
+    last = found[-1].likeness.rank_correlation
     passed = last < MOST_ALIKE
-    return Cascade(
-        stages=tuple(stages),
-        passed=passed,
-        verdict=(
-            f"the map {'depends' if passed else 'does not depend'} on the weights: "
-            f"rank correlation {last:.2f} with all of them random"
-        ),
+    verdict = (
+        "The map depends on what the network has learned: with every layer random it "
+        f"is another map (likeness {last:.2f}, where 1 is the same)."
+        if passed
+        else "The map does not depend on what the network has learned: with every "
+        f"layer random it stays alike (likeness {last:.2f}, where 1 is the same). It "
+        "shows the picture, not the network: do not read it as evidence."
     )
+    return Cascade(stages=tuple(found), passed=passed, verdict=verdict)
 
 
 def last_to_first(network: nn.Module, batch: CaseBatch) -> list[tuple[str, nn.Module]]:
@@ -221,11 +249,12 @@ def edge_maps(_: nn.Module, batch: CaseBatch) -> Maps:
     """Return the edges of the volumes: a map of the input that has to fail."""
     volumes = batch.mri[:, :, :, 0].double().cpu().numpy()
     slopes = np.stack([np.gradient(volumes, axis=axis) for axis in (-3, -2, -1)])
-    edges = np.sqrt((slopes**2).sum(axis=0))
+    edges = np.sqrt((slopes**2).sum(axis=0)).reshape(
+        len(volumes), -1, *volumes.shape[3:]
+    )
+    there = batch.mri_avail.flatten(1).any(dim=0).tolist()
     return {
-        f"{sequence}_{time}": edges[:, s, t]
-        for s, sequence in enumerate(("t1", "t2"))
-        for t, time in enumerate(("pre", "post"))
+        role: edges[:, number] for number, role in enumerate(ROLES) if there[number]
     }
 
 

@@ -75,28 +75,38 @@ def to_native(
     heat: Float[np.ndarray, "D H W"],
     affine: Float[np.ndarray, "4 4"],
     native: Geometry,
+    *,
+    view: Float[np.ndarray, "2 3"] | None = None,
 ) -> Float[np.ndarray, "X Y Z"]:
     """Return a map of the common grid on a volume's own grid; zero outside.
 
-    Trilinear between the centres of the grid's voxels; its outer half-voxels keep
-    the value of the edge. A volume that a registration moved is given as `placed`.
+    Trilinear between the centres of the grid's voxels; beyond the outer ones it keeps
+    the value of the edge.
+
+    Parameters
+    ----------
+    heat, affine
+        The map, and the way from its indices to RAS mm.
+    native
+        The volume's grid; one that a registration moved is given as `placed`.
+    view
+        Where the field of view begins and ends, as indices of the map; half a voxel
+        beyond its outer centres if not given.
     """
     to_source = np.linalg.inv(affine) @ native.affine
-    padded = np.pad(heat, 1, mode="edge")
     field = ndimage.affine_transform(
-        padded,
+        heat,
         to_source[:3, :3],
-        to_source[:3, 3] + 1,
+        to_source[:3, 3],
         output_shape=native.shape,
         order=1,
-        mode="constant",
-        cval=0.0,
+        mode="nearest",
     )
     inside = np.ones(native.shape, dtype=bool)
-    # The field of view of the grid ends half a voxel beyond its outer centres.
-    for axis, size in enumerate(heat.shape):
+    first, last = ([-0.5] * 3, np.array(heat.shape) - 0.5) if view is None else view
+    for axis in range(heat.ndim):
         index = _indices_along(to_source, native.shape, axis)
-        inside &= (index >= -0.5) & (index <= size - 0.5)
+        inside &= (index >= first[axis]) & (index <= last[axis])
     return np.where(inside, field, 0).astype(np.float32)
 
 

@@ -1,110 +1,203 @@
 """The explanation folder: one case's maps in their own space, and their figures."""
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.artifacts import write_bytes, write_json, write_text
+from napari_harm3.artifacts import write_bytes, write_json
+from napari_harm3.cohort.case import ROLES
 from napari_harm3.config import to_plain
 from napari_harm3.explain.case import Explanation
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.link_table import write_link_csv
+from napari_harm3.explain.other_maps import KINDS, OtherMaps
 from napari_harm3.explain.slide_maps import SlideMaps
 from napari_harm3.explain.wsi_attention import patch_geojson, write_heat_maps
 from napari_harm3.mri.volume import write_volume
-from napari_harm3.report.figures import explanation_figure
+from napari_harm3.report.check_figure import check_figure
+from napari_harm3.report.map_figures import explanation_figure, other_maps_figure
 from napari_harm3.report.page import as_png
 
 ABOUT = "explanation.json"
+CHECKS, CHECKS_FIGURE = "checks.json", "checks.png"
+ALSO_AGREEMENT, ALSO_FIGURE = "also_agreement.json", "also.png"
+
+TRIALS = ("randomisation", "faithfulness")
+
+Files = dict[str, Any]
+"""Names within the folder, as the result has them: one, by role, or a list."""
 
 
-def write_explanation(
-    out: Path,
-    explanation: Explanation,
-    *,
-    slide: SlideMaps,
-    link: CaseLink | None,
-    trained_on: str,
-    made_up: bool,
-) -> dict[str, Any]:
-    """Write maps, attention, link, agreement and figure; return what ``--json`` prints.
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that an explanation folder tells."""
+
+    explanation: Explanation
+    agreement: Mapping[str, Any]
+    """Of the model's own maps, by role."""
+
+    slide: SlideMaps
+    link: CaseLink | None
+    others: Mapping[str, OtherMaps] = field(default_factory=dict)
+    """Maps beside the model's own, by kind."""
+
+    others_agreement: Mapping[str, Any] = field(default_factory=dict)
+    checks: Mapping[str, Any] | None = None
+    """As ``checks.json`` has it, which is written when a trial is done."""
+
+    about: Mapping[str, Any]
+    """``trained_on``, ``made_up``, ``missing``, ``threshold`` and ``key``."""
+
+
+def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
+    """Write maps, link, agreement and figures; return what ``--json`` prints.
 
     ``explanation.json``, written last, says that the folder is whole.
     """
     (out / ABOUT).unlink(missing_ok=True)
+    explanation = findings.explanation
     maps = {}
     for role, explained in explanation.volumes.items():
-        path = out / f"{role}_cam.nii.gz"
-        write_volume(path, explained.heat, explained.volume.affine)
-        maps[role] = str(path.resolve())
-    agreement = {role: v.agreement for role, v in explanation.volumes.items()}
+        maps[role] = f"{role}_cam.nii.gz"
+        write_volume(out / maps[role], explained.heat, explained.volume.affine)
     write_json(out / "slide_attention.geojson", explanation.attention)
-    write_json(out / "agreement.json", agreement)
-    more = _write_slide_maps(out, slide) | _write_link(out, link)
+    write_json(out / "agreement.json", findings.agreement)
     write_bytes(out / "figure.png", as_png(explanation_figure(explanation)))
+    files: Files = {
+        "maps": maps,
+        "attention": "slide_attention.geojson",
+        "figure": "figure.png",
+        **_write_slide_maps(out, findings.slide),
+        **_write_link(out, findings.link),
+        **_write_others(out, findings),
+        **_write_checks(out, findings),
+    }
     about = {
         "case_id": explanation.case_id,
         "probability": explanation.probability,
         "seen": explanation.seen,
         "folds": list(explanation.folds),
-        "trained_on": trained_on,
-        "made_up": made_up,
-        "missing": [],
+        **findings.about,
         "message": "",
         "cell_mm": list(explanation.cell_mm),
+        "cells_assumed": explanation.cells_assumed,
         "explain": to_plain(explanation.config),
         "messages": {r: v.message for r, v in explanation.volumes.items() if v.message},
+        "verdicts": verdicts(findings.checks or {}),
+        "files": files,
     }
     write_json(out / ABOUT, about)
-    return about | {
-        "maps": maps,
-        "agreement": agreement,
-        "attention": str((out / "slide_attention.geojson").resolve()),
-        "figure": str((out / "figure.png").resolve()),
-        **more,
-    }
+    result = read_result(out)
+    assert result is not None
+    return result
 
 
-def _write_slide_maps(out: Path, slide: SlideMaps) -> dict[str, Any]:
-    """Write every kind of map of the slides, for QuPath: GeoJSON and pyramids."""
-    if not slide.maps:
-        return {"slide_maps": None, "slide_heat": []}
-    path = out / "slide_maps.geojson"
-    write_json(path, patch_geojson(slide.places, slide.maps))
-    heat = [
-        str(file.resolve())
-        for kind, shares in slide.maps.items()
-        for file in write_heat_maps(out, slide.places, shares, kind=kind)
-    ]
-    return {"slide_maps": str(path.resolve()), "slide_heat": heat}
-
-
-def _write_link(out: Path, link: CaseLink | None) -> dict[str, Any]:
-    """Write what patches and MRI have to do with each other; the strongest as CSV."""
-    if link is None:
-        return {"link": None, "links": None}
-    path, table = out / "link.npz", out / "links.csv"
-    link.to_npz(path)
-    write_link_csv(table, link)
-    return {"link": str(path.resolve()), "links": str(table.resolve())}
-
-
-def write_agreement(
-    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
-) -> None:
-    """Write rows of ``agreement.csv``; what is not known is blank."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return what ``--json`` prints of a whole explanation folder, else None."""
+    try:
+        about = read_explanation(folder)
+    except (OSError, ValueError):
+        return None
+    if "files" not in about:  # of an earlier version
+        return None
+    files = about.pop("files")
+    return about | {name: _located(folder, entry) for name, entry in files.items()}
 
 
 def read_explanation(folder: Path) -> dict[str, Any]:
     """Return what an explanation folder says, without its maps."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    agreement = json.loads((folder / "agreement.json").read_text(encoding="utf-8"))
-    return about | {"agreement": agreement}
+    about: dict[str, Any] = _json(folder / ABOUT)
+    about["agreement"] = _json(folder / "agreement.json")
+    if about.get("files", {}).get("also"):
+        about["also_agreement"] = _json(folder / ALSO_AGREEMENT)
+    return about
+
+
+def read_checks(folder: Path) -> dict[str, Any]:
+    """Return the trials of an explanation folder; empty if there are none."""
+    path = folder / CHECKS
+    checks: dict[str, Any] = _json(path) if path.exists() else {}
+    return checks
+
+
+def verdicts(checks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return of each trial whether the map passed, None if there was none to try."""
+    found = {}
+    for name in TRIALS:
+        if name in checks:
+            trial = checks[name]
+            words = trial.get("verdict") or trial["not_applicable"]
+            found[name] = {"passed": trial.get("passed"), "verdict": words}
+    return found
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _located(folder: Path, entry: Any) -> Any:
+    """Return names within a folder as absolute paths."""
+    if isinstance(entry, dict):
+        return {key: _located(folder, one) for key, one in entry.items()}
+    if isinstance(entry, list):
+        return [_located(folder, one) for one in entry]
+    return None if entry is None else str((folder / entry).resolve())
+
+
+def _write_slide_maps(out: Path, slide: SlideMaps) -> Files:
+    """Write every kind of map of the slides, for QuPath: GeoJSON and pyramids."""
+    if not slide.maps:
+        return {"slide_maps": None, "slide_heat": []}
+    write_json(out / "slide_maps.geojson", patch_geojson(slide.places, slide.maps))
+    heat = [
+        file.name
+        for kind, shares in slide.maps.items()
+        for file in write_heat_maps(out, slide.places, shares, kind=kind)
+    ]
+    return {"slide_maps": "slide_maps.geojson", "slide_heat": heat}
+
+
+def _write_link(out: Path, link: CaseLink | None) -> Files:
+    """Write what patches and MRI have to do with each other; the strongest as CSV."""
+    if link is None:
+        return {"link": None, "links": None}
+    link.to_npz(out / "link.npz")
+    write_link_csv(out / "links.csv", link)
+    return {"link": "link.npz", "links": "links.csv"}
+
+
+def _write_others(out: Path, findings: Findings) -> Files:
+    """Write the maps that were asked for beside the model's; remove those of before."""
+    kinds = [kind for made in KINDS.values() for kind in made]
+    for name in (ALSO_AGREEMENT, ALSO_FIGURE):
+        (out / name).unlink(missing_ok=True)
+    also: dict[str, dict[str, str]] = {}
+    for kind in kinds:
+        maps = findings.others.get(kind, {})
+        for role in ROLES:
+            name = f"{role}_{kind}.nii.gz"
+            if role not in maps:
+                (out / name).unlink(missing_ok=True)
+                continue
+            affine = findings.explanation.volumes[role].volume.affine
+            write_volume(out / name, maps[role].heat, affine)
+            also.setdefault(kind, {})[role] = name
+    if not also:
+        return {"also": {}, "also_figure": None}
+    write_json(out / ALSO_AGREEMENT, findings.others_agreement)
+    figure = other_maps_figure(findings.explanation, findings.others)
+    write_bytes(out / ALSO_FIGURE, as_png(figure))
+    return {"also": also, "also_figure": ALSO_FIGURE}
+
+
+def _write_checks(out: Path, findings: Findings) -> Files:
+    if findings.checks is None:
+        for name in (CHECKS, CHECKS_FIGURE):
+            (out / name).unlink(missing_ok=True)
+        return {"checks": None, "checks_figure": None}
+    explanation = findings.explanation
+    figure = check_figure(explanation.case_id, findings.checks, explanation.config)
+    write_bytes(out / CHECKS_FIGURE, as_png(figure))
+    return {"checks": CHECKS, "checks_figure": CHECKS_FIGURE}

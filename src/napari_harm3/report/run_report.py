@@ -13,14 +13,22 @@ from napari_harm3.cohort.case import TITLES
 from napari_harm3.config import read_toml
 from napari_harm3.errors import ModelError
 from napari_harm3.models.checkpoint import read_about
-from napari_harm3.report.case_report import read_explanation
+from napari_harm3.report.agreement_tables import agreement_html, summary_html
+from napari_harm3.report.case_report import (
+    ALSO_FIGURE,
+    CHECKS_FIGURE,
+    read_checks,
+    read_explanation,
+    verdicts,
+)
+from napari_harm3.report.cohort_agreement import FIGURE, read_summary
 from napari_harm3.report.figures import (
     roc_figure,
     score_figure,
     training_figure,
 )
 from napari_harm3.report.page import as_png, details, image, warnings, write_page
-from napari_harm3.report.tables import agreement_rows, html_table, metrics_rows, number
+from napari_harm3.report.tables import html_table, metrics_rows, number
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.run import fold_folders
 
@@ -64,7 +72,7 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
         image(as_png(training_figure(_logs(run))), "Training loss"),
         "</div>",
         _fold_table(run),
-        _case_part(explanation) if explanation is not None else "",
+        _explained_part(explanation) if explanation is not None else "",
         details("Predictions", _prediction_table(rows)),
         details("Left out", _left_out(metrics)),
         details(
@@ -156,18 +164,43 @@ def _fold_table(run: Path) -> str:
     return "<h2>Folds</h2>" + html_table(header, rows)
 
 
+def _explained_part(folder: Path) -> str:
+    """Tell an explanation folder: of one case, or of a cohort."""
+    rows = read_summary(folder)
+    if rows is None:
+        return _case_part(folder)
+    return (
+        "<h2>Do the maps agree with the annotations?</h2>"
+        + image((folder / FIGURE).read_bytes(), "Normalised agreement of each map")
+        + summary_html(rows)
+    )
+
+
 def _case_part(folder: Path) -> str:
     about = read_explanation(folder)
     cell = " x ".join(f"{mm:.0f}" for mm in about["cell_mm"])
-    header = ("volume", "measure", "value", "chance", "ceiling")
-    return (
-        f"<h2>Where the model looks: {escape(about['case_id'])}</h2>"
-        f"<p>p(pCR) {about['probability']:.3f} ({escape(about['seen'])}).</p>"
-        + image((folder / "figure.png").read_bytes(), "Heat maps above annotations")
-        + html_table(header, agreement_rows(about["agreement"], TITLES))
-        + f"<p class=soft>A cell of the map is {cell} mm (z, y, x). Chance is a map "
-        "that says nothing; ceiling the best map of such cells.</p>"
-    )
+    parts = [
+        f"<h2>Where the model looks: {escape(about['case_id'])}</h2>",
+        (
+            f"<p>p(pCR) {about['probability']:.3f} ({escape(about['seen'])}). "
+            f"A cell of the map is {cell} mm (z, y, x).</p>"
+        ),
+        image((folder / "figure.png").read_bytes(), "Heat maps above annotations"),
+    ]
+    checks = verdicts(read_checks(folder))
+    if checks:
+        parts.append("<h2>Can the map be trusted?</h2>")
+        parts += [f"<p>{escape(one['verdict'])}</p>" for one in checks.values()]
+        picture = (folder / CHECKS_FIGURE).read_bytes()
+        parts.append(image(picture, "Randomisation, deletion and insertion"))
+    if (folder / ALSO_FIGURE).exists():
+        parts.append("<h2>Maps beside it</h2>")
+        parts.append(image((folder / ALSO_FIGURE).read_bytes(), "Other maps"))
+    parts.append("<h2>Agreement with the annotations</h2>")
+    parts.append(agreement_html(about["agreement"], TITLES))
+    for kind, agreement in about.get("also_agreement", {}).items():
+        parts.append(details(f"Agreement of {kind}", agreement_html(agreement, TITLES)))
+    return "".join(parts)
 
 
 def _prediction_table(rows: list[dict[str, str]]) -> str:

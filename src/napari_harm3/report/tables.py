@@ -1,4 +1,4 @@
-"""Metrics and agreement as tables."""
+"""Metrics as tables."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -17,8 +17,6 @@ METRICS = {
 }
 """The paper's five, then four that it lacks."""
 
-MEASURES = {"pointing_game": "pointing game", "energy": "energy", "dice": "Dice"}
-
 
 def metrics_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     """Return name, mean, sd, interval and pooled value of every metric."""
@@ -36,22 +34,6 @@ def metrics_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
                 number(entry["pooled"]),
             ]
         )
-    return rows
-
-
-def agreement_rows(
-    agreement: Mapping[str, Any], titles: Mapping[str, str]
-) -> list[list[str]]:
-    """Return volume, measure, value, chance and ceiling."""
-    rows = []
-    for role, measures in agreement.items():
-        if "not_applicable" in measures:
-            rows.append([titles[role], measures["not_applicable"], "", "", ""])
-            continue
-        for key, name in MEASURES.items():
-            entry = measures[key]
-            figures = [number(entry[k]) for k in ("value", "chance", "ceiling")]
-            rows.append([titles[role], name, *figures])
     return rows
 
 

@@ -20,6 +20,7 @@ JOBS = {
     "register_case": "napari_harm3.jobs.registration",
     "predict": "napari_harm3.jobs.prediction",
     "explain": "napari_harm3.jobs.explanation",
+    "explain_cohort": "napari_harm3.jobs.explanation_cohort",
     "report": "napari_harm3.jobs.report",
 }
 """Name of the function to the module that holds it."""

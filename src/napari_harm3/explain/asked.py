@@ -1,0 +1,159 @@
+"""A case under explanation: networks, batch and maps that all trials share."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float
+from torch import nn
+
+from napari_harm3.data.dataset import CaseItem
+from napari_harm3.data.prepare import PreparedCase
+from napari_harm3.explain.agreement_cohort import MODEL
+from napari_harm3.explain.case import Explanation, explain_case
+from napari_harm3.explain.config import ExplainRequest, OcclusionConfig
+from napari_harm3.explain.ensemble import Ensemble
+from napari_harm3.explain.gradcam import located_heat_maps
+from napari_harm3.explain.measured import ByRole, CaseRuler
+from napari_harm3.explain.other_maps import (
+    CoarseMap,
+    CoarseMaps,
+    OtherMap,
+    OtherMaps,
+    baselines,
+    cubes_of_cells,
+    halves,
+    on_volumes,
+    positive,
+)
+from napari_harm3.inference.predictor import Predictor, Sight
+from napari_harm3.models.interface import CaseBatch
+
+COMPARED = ("occlusion",)
+"""Of the maps beside the model's own, those that mark what speaks for the target."""
+
+
+@dataclass(kw_only=True)
+class AskedCase:
+    """A case, what the model says of it, and the maps made so far."""
+
+    predictor: Predictor
+    request: ExplainRequest
+    item: CaseItem
+    batch: CaseBatch
+    sight: Sight
+    explanation: Explanation
+    ruler: CaseRuler
+    others: dict[str, OtherMaps] = field(default_factory=dict)
+    """Maps beside the model's own, by kind and role."""
+
+    def networks(self) -> list[nn.Module]:
+        """Return the folds that may be asked."""
+        return [self.predictor.network(fold) for fold in self.sight.folds]
+
+    def cubes(self) -> OcclusionConfig:
+        """Return the cubes that were asked for, else those of the last layer."""
+        return self.request.occlusion or cubes_of_cells(self.networks()[0], self.batch)
+
+    def ensemble(self, *, for_target: bool = False) -> Ensemble:
+        """Return the folds as one network: its logit is of pCR, or of the target."""
+        target = self.request.maps.target if for_target else "pcr"
+        return Ensemble.of(self.predictor, self.sight, target)
+
+    def cells(self) -> dict[str, Float[np.ndarray, "d h w"]]:
+        """Return the model's own maps cell by cell, as a mean over its folds."""
+        return {r: one.array for r, one in self._coarse(self.sight.folds).items()}
+
+    def add(self, kind: str, coarse: CoarseMaps) -> None:
+        """Lay maps on the volumes' grids."""
+        self.others[kind] = self._laid(coarse)
+
+    def add_halves(self) -> None:
+        """Make the maps of the LD-VAE's halves."""
+        for kind, coarse in halves(self.networks(), self.batch).items():
+            self.add(kind, coarse)
+
+    def others_agreement(self) -> dict[str, ByRole]:
+        """Return how the other maps agree that mark what speaks for the target."""
+        return {
+            kind: self.ruler.measure(self._marked(kind))
+            for kind in COMPARED
+            if kind in self.others
+        }
+
+    def rivals(self) -> Iterator[tuple[str, OtherMaps]]:
+        """Yield name and maps of all that is compared, the model's own first.
+
+        None is below zero; volumes without an annotation are left out.
+        """
+        volumes = self.explanation.volumes
+        own = {
+            role: OtherMap(heat=np.maximum(one.heat, 0), cells=one.cells)
+            for role, one in volumes.items()
+        }
+        yield MODEL, own
+        if own:
+            cells = next(iter(own.values())).cells
+            for name, coarse in baselines(self.batch, cells).items():
+                yield name, self._laid(coarse)
+        for kind in COMPARED:
+            if kind in self.others:
+                yield kind, self._marked(kind)
+
+    def fitted(self) -> tuple[int, ...]:
+        """Return the folds that were fitted on this case."""
+        if self.sight.seen == "in-training":
+            return self.sight.folds
+        return tuple(f for f in self.predictor.folds if f not in self.sight.folds)
+
+    def of_fold(self, fold: int) -> OtherMaps:
+        """Return the maps of one fold, fitted on this case or not; none below zero."""
+        laid = self._laid(self._coarse((fold,)))
+        return {r: replace(m, heat=np.maximum(m.heat, 0)) for r, m in laid.items()}
+
+    def _marked(self, kind: str) -> OtherMaps:
+        target = self.request.maps.target
+        return {
+            role: replace(one, heat=positive(one.heat, kind, target))
+            for role, one in self.others[kind].items()
+        }
+
+    def _coarse(self, folds: Sequence[int]) -> CoarseMaps:
+        found = [
+            located_heat_maps(self.predictor.network(f), self.batch, self.request.maps)
+            for f in folds
+        ]
+        return {
+            role: CoarseMap(
+                array=np.mean([one.maps[role][0] for one in found], axis=0),
+                centres=centres,
+            )
+            for role, centres in found[0].centres.items()
+        }
+
+    def _laid(self, coarse: CoarseMaps) -> OtherMaps:
+        size, affine = self.predictor.inputs.mri.size, self.item.affine
+        return on_volumes(coarse, self.explanation.volumes, size, affine)
+
+
+def asked_case(
+    predictor: Predictor, prepared: PreparedCase, request: ExplainRequest
+) -> AskedCase:
+    """Return a case with the model's own maps.
+
+    Raises
+    ------
+    ModelError, FeatureError, VolumeError
+        If the model, the features or a volume cannot be read.
+    """
+    item = predictor.item(prepared)
+    explanation = explain_case(predictor, prepared, request.maps)
+    return AskedCase(
+        predictor=predictor,
+        request=request,
+        item=item,
+        batch=predictor.batch(prepared),
+        sight=predictor.sight(prepared.sources.values()),
+        explanation=explanation,
+        ruler=CaseRuler(volumes=explanation.volumes, aligned=item.aligned),
+    )

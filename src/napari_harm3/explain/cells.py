@@ -1,0 +1,150 @@
+"""Where the cells of a map lie, and a map drawn on the voxels; free of torch.
+
+A cell lies at the middle of the voxels that it looks at. A strided convolution that is
+padded by half its kernel has cell i at voxel step * i, so that the first cell lies on
+the first voxel; pools without overlap have their cells at the middle of equal shares of
+the grid. `explain.receptive` reads it off a network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from napari_harm3.mri.resampling import to_native
+from napari_harm3.mri.volume import Geometry
+
+Axes = tuple[float, float, float]
+"""A number for each of z, y, x."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centres:
+    """The centre of cell i along an axis is ``start + step * i``."""
+
+    start: Axes
+    """Of the first cell, in voxels of the model's grid; voxel 0 has its own at 0."""
+
+    step: Axes
+    """Voxels from one cell to the next."""
+
+    assumed: bool = False
+    """Whether the network does not say it, and equal shares of the grid stand in."""
+
+
+def equal_shares(cells: Sequence[int], size: Sequence[int]) -> Centres:
+    """Return the centres of cells that share a grid out among them.
+
+    Parameters
+    ----------
+    cells, size
+        Cells of a map and voxels of the model's grid, along z, y, x.
+    """
+    z, y, x = (voxels / count for count, voxels in zip(cells, size, strict=True))
+    start = ((z - 1) / 2, (y - 1) / 2, (x - 1) / 2)
+    return Centres(start=start, step=(z, y, x), assumed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellGrid(Geometry):
+    """The grid of a map's cells, and how far what they look at reaches."""
+
+    centres: Centres
+    """Where they lie on the model's grid."""
+
+    view: Float[np.ndarray, "2 3"]
+    """Where the model's field of view begins and ends, counted in cells from the
+    centre of the first; half a cell beyond the outer centres, or more or less."""
+
+
+def cell_grid(
+    cells: Sequence[int],
+    size: Sequence[int],
+    affine: Float[np.ndarray, "4 4"],
+    centres: Centres | None = None,
+) -> CellGrid:
+    """Return the grid of a map's cells.
+
+    Parameters
+    ----------
+    cells
+        How many there are along z, y, x.
+    size, affine
+        Voxels of the model's grid, and the way from them to RAS mm.
+    centres
+        Where the cells lie on it; `equal_shares` of it if they are not known.
+    """
+    centres = centres or equal_shares(cells, size)
+    start, step = np.array(centres.start), np.array(centres.step)
+    coarse = affine.copy()
+    coarse[:3, :3] = affine[:3, :3] * step
+    coarse[:3, 3] = affine[:3, 3] + affine[:3, :3] @ start
+    ends = np.array([[-0.5] * 3, [voxels - 0.5 for voxels in size]])
+    z, y, x = cells
+    return CellGrid(
+        shape=(z, y, x), affine=coarse, centres=centres, view=(ends - start) / step
+    )
+
+
+def upsampled(
+    cam: Float[np.ndarray, "d h w"],
+    size: Sequence[int],
+    centres: Centres | None = None,
+) -> Float[np.ndarray, "D H W"]:
+    """Return a map on the model's grid: trilinear between the centres of its cells.
+
+    Beyond the outer centres the value of the edge holds.
+
+    Parameters
+    ----------
+    cam
+        One number a cell.
+    size
+        Voxels of the model's grid along z, y, x.
+    centres
+        Where the cells lie on it; `equal_shares` of it if they are not known.
+    """
+    centres = centres or equal_shares(cam.shape, size)
+    along_z, along_y, along_x = (
+        tents_along(np.arange(voxels), count, start, step).astype(cam.dtype)
+        for voxels, count, start, step in zip(
+            size, cam.shape, centres.start, centres.step, strict=True
+        )
+    )
+    rows = along_y @ (cam @ along_x.T)
+    return np.tensordot(along_z, rows, axes=1)
+
+
+def tents_along(
+    voxels: Int[np.ndarray, "n"], count: int, start: float, step: float
+) -> Float[np.ndarray, "n cells"]:
+    """Return the weight of each cell at each voxel along an axis: two a voxel at most.
+
+    Parameters
+    ----------
+    voxels
+        Indices of the model's grid.
+    count, start, step
+        Cells, the centre of the first and the way to the next, in voxels.
+    """
+    place = np.clip((voxels - start) / step, 0, count - 1)
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0)
+
+
+def drawn(
+    cam: Float[np.ndarray, "d h w"], cells: Geometry, native: Geometry
+) -> Float[np.ndarray, "X Y Z"]:
+    """Return a map on a volume's own grid; zero outside the model's field of view.
+
+    Parameters
+    ----------
+    cam
+        One number a cell.
+    cells
+        Their grid; if it is no `CellGrid`, the field of view ends with their boxes.
+    native
+        The volume's grid; `mri.resampling.placed` where a registration moved it.
+    """
+    view = cells.view if isinstance(cells, CellGrid) else None
+    return to_native(cam, cells.affine, native, view=view)

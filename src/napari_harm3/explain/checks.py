@@ -1,0 +1,217 @@
+"""The trials of a map, as ``checks.json`` tells them.
+
+Cascading randomisation (`sanity`) beside a control that has to fail, whether a map
+repeats and how alike the folds' are, and deletion and insertion (`faithfulness`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+from torch.nn.functional import adaptive_avg_pool3d
+
+from napari_harm3.explain.config import ExplainConfig
+from napari_harm3.explain.faithfulness import Curves, faithfulness_steps
+from napari_harm3.explain.gradcam import heat_maps
+from napari_harm3.explain.sanity import (
+    MOST_ALIKE,
+    HeatMaps,
+    Likeness,
+    Maps,
+    Stage,
+    edge_maps,
+    judged,
+    repeatability,
+    seed_likeness,
+    stages,
+)
+from napari_harm3.models.interface import CaseBatch
+
+STAGES = 20
+"""Neighbouring layers are randomised together, so that there are no more."""
+
+SURE = 0.05
+"""A p below this says that random blobs do worse."""
+
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckStep:
+    """How far a trial is; the last step carries what was found."""
+
+    step: int
+    of: int
+    text: str = ""
+    found: Found | None = None
+
+
+def maps_of(config: ExplainConfig) -> HeatMaps:
+    """Return what makes a network's own maps."""
+    return lambda network, batch: heat_maps(network, batch, config)[1]
+
+
+def randomisation(
+    networks: Sequence[nn.Module], batch: CaseBatch, maker: HeatMaps
+) -> Iterator[CheckStep]:
+    """Yield a step a layer; at last whether a map depends on the weights.
+
+    Parameters
+    ----------
+    networks
+        Of the folds that are asked of the case; each is randomised by itself, and
+        likenesses are means over them.
+    batch
+        One case.
+    maker
+        Makes the maps that are tried.
+
+    Returns
+    -------
+    :
+        Found at last: ``passed``, ``verdict``, ``limit``; ``stages`` of ``layer``,
+        ``rank_correlation``, ``shared``, ``vanished``; ``control``, the same of the
+        input's edges, which has to fail; ``repeatability``, the greatest difference
+        when the map is made again; ``between_folds``, the mean likeness of two
+        folds' maps, None for one fold.
+    """
+    by_network: list[list[Stage]] = []
+    for number, network in enumerate(networks):
+        own: list[Stage] = []
+        for stage in stages(network, batch, maker, most_stages=STAGES):
+            own.append(stage)
+            done = number * stage.of + len(own)
+            yield CheckStep(
+                step=done, of=len(networks) * stage.of, text=f"random: {stage.layer}"
+            )
+        by_network.append(own)
+    found = _told([one for one in by_network if one])
+    if found["stages"]:
+        z, y, x = next(iter(maker(networks[0], batch).values())).shape[-3:]
+        control = stages(
+            networks[0], batch, _edges_on((z, y, x)), most_stages=len(found["stages"])
+        )
+        found["control"] = {"map": "edges of the input"} | _told([list(control)])
+    found["repeatability"] = max(
+        repeatability(network, batch, maker, times=2) for network in networks
+    )
+    pairs = seed_likeness(networks, batch, maker)
+    found["between_folds"] = _mean(pairs) if pairs else None
+    yield CheckStep(step=1, of=1, found=found)
+
+
+def trial(
+    network: nn.Module, batch: CaseBatch, maps: Mapping[str, Float[np.ndarray, "d h w"]]
+) -> Iterator[CheckStep]:
+    """Yield a step a curve; at last whether the network needs what a map points to.
+
+    Parameters
+    ----------
+    network
+        Whose logit is followed.
+    batch
+        One case.
+    maps
+        Its maps by role, of evidence for what the logit is of.
+
+    Returns
+    -------
+    :
+        Found at last: ``verdict``, ``passed``, ``share`` of the cells at each step;
+        ``deletion`` and ``insertion`` with the logit ``evident``, that of random
+        blobs as ``random_mean``, ``random_low``, ``random_high`` (5 and 95 %),
+        ``area`` between them and ``p``. Or ``{"not_applicable": reason}``.
+    """
+    for step in faithfulness_steps(network, batch, maps):
+        if step.found is None and step.of:
+            yield CheckStep(step=step.step, of=step.of, text="deletion and insertion")
+    if step.found is None:
+        reason = "There is no map to test: all are flat."
+        yield CheckStep(step=1, of=1, found={"not_applicable": reason})
+        return
+    deletion, insertion = step.found.deletion, step.found.insertion
+    sure = [one.area > 0 and one.p < SURE for one in (deletion, insertion)]
+    yield CheckStep(
+        step=1,
+        of=1,
+        found={
+            "passed": all(sure),
+            "verdict": _needed(*sure),
+            "share": step.found.share.tolist(),
+            "deletion": _plain(deletion),
+            "insertion": _plain(insertion),
+        },
+    )
+
+
+def _needed(deleted: bool, inserted: bool) -> str:
+    if deleted and inserted:
+        return (
+            "The model needs what the map points to: without it the answer falls "
+            "further, and with it alone rises further, than with random blobs of the "
+            "same size."
+        )
+    if deleted or inserted:
+        which = "taken out" if deleted else "put in"
+        return (
+            f"The model needs what the map points to in part: only when it is {which} "
+            "does the answer move further than with random blobs of the same size."
+        )
+    return (
+        "It is not shown that the model needs what the map points to: random blobs of "
+        "the same size move the answer as far. Do not read the map as the reason."
+    )
+
+
+def _plain(curves: Curves) -> Found:
+    low, high = np.percentile(curves.random, (5, 95), axis=0)
+    return {
+        "evident": curves.evident.tolist(),
+        "random_mean": curves.random.mean(axis=0).tolist(),
+        "random_low": low.tolist(),
+        "random_high": high.tolist(),
+        "area": curves.area,
+        "p": curves.p,
+    }
+
+
+def _told(by_network: Sequence[Sequence[Stage]]) -> Found:
+    """Return a cascade, averaged over the networks that have maps."""
+    means = [
+        Stage(
+            layer=at[0].layer,
+            of=at[0].of,
+            likeness=Likeness(**_mean([stage.likeness for stage in at])),
+        )
+        for at in zip(*by_network, strict=True)
+    ]
+    found = judged(means)
+    return {
+        "passed": found.passed,
+        "verdict": found.verdict,
+        "limit": MOST_ALIKE,
+        "stages": [{"layer": s.layer} | vars(s.likeness) for s in found.stages],
+    }
+
+
+def _mean(found: Sequence[Likeness]) -> dict[str, float]:
+    return {
+        name: float(np.mean([getattr(one, name) for one in found]))
+        for name in ("rank_correlation", "shared", "vanished")
+    }
+
+
+def _edges_on(cells: tuple[int, int, int]) -> HeatMaps:
+    """Return what makes the edges of the input, as coarse as the map that is tried."""
+
+    def edges(network: nn.Module, batch: CaseBatch) -> Maps:
+        return {
+            role: adaptive_avg_pool3d(torch.from_numpy(one), cells).numpy()
+            for role, one in edge_maps(network, batch).items()
+        }
+
+    return edges

@@ -1,0 +1,137 @@
+"""Explain every case of a cohort, and how far all maps agree with annotations."""
+
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_harm3.artifacts import write_json
+from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.table import read_cohort
+from napari_harm3.errors import Harm3Error, Stopped
+from napari_harm3.explain.config import (
+    Also,
+    Check,
+    ExplainConfig,
+    ExplainRequest,
+    OcclusionConfig,
+)
+from napari_harm3.jobs.cohort import work_folder
+from napari_harm3.jobs.device import resolve_device
+from napari_harm3.jobs.explanation import (
+    check_model,
+    explained,
+    made_ready,
+    nothing,
+    request_of,
+)
+from napari_harm3.jobs.explanation_parts import recipes
+from napari_harm3.jobs.prediction import origin_warning
+from napari_harm3.jobs.progress import Job, Progress, finished
+
+if TYPE_CHECKING:
+    from napari_harm3.inference.predictor import Predictor
+
+MEASURED = "measured.json"
+"""What a case has to say in the cohort's tables; written last."""
+
+Result = dict[str, Any]
+
+
+def explain_cohort(
+    model: Path,
+    *,
+    cohort: Path,
+    out: Path,
+    config: ExplainConfig | None = None,
+    also: tuple[Also, ...] = (),
+    checks: tuple[Check, ...] = (),
+    occlusion: OcclusionConfig | None = None,
+    work: Path | None = None,
+    device: str = "auto",
+    allow_external: bool = False,
+) -> Job:
+    """Explain every case of a cohort, and how far all maps agree with annotations.
+
+    Each case has a folder of its own; ``agreement.csv`` has a row for each map, volume
+    and label, ``agreement-summary.csv`` means, intervals and strata, and
+    ``agreement-against.csv`` by how much the model's map beats each baseline. One case
+    that fails never stops the rest. Asked again, finished cases are kept.
+    """
+    from napari_harm3.inference.predictor import Predictor
+    from napari_harm3.report.cohort_agreement import write_cohort_agreement
+
+    request = request_of(config, also, checks, occlusion)
+    cases = read_cohort(cohort, allow_external=allow_external).cases
+    predictor = Predictor.load(model, resolve_device(device))
+    check_model(predictor, request)
+    yield from origin_warning(predictor)
+    told: list[Result] = []
+    records: list[Result] = []
+    for number, one in enumerate(cases, start=1):
+        found = nothing(one, predictor)
+        try:
+            if not found["message"]:
+                found, record = yield from _measured(
+                    predictor,
+                    one,
+                    out / one.case_id,
+                    request,
+                    work_folder(cohort, work),
+                )
+                records.append(record)
+        except Stopped:
+            raise
+        except (Harm3Error, OSError) as error:  # one bad case never stops the rest
+            found["message"] = str(error)
+        told.append(found)
+        yield Progress(stage="cases", step=number, of=len(cases), text=one.case_id)
+    yield Progress(stage="agreement", step=0, of=1)
+    files = write_cohort_agreement(
+        out, _rows(records), trained_on=predictor.trained_on, made_up=predictor.made_up
+    )
+    result = {
+        "cases": told,
+        **files,
+        "failed": [row["case_id"] for row in told if row["probability"] is None],
+    }
+    write_json(out / "summary.json", result)
+    yield finished("explain", result)
+
+
+def _measured(
+    predictor: "Predictor",
+    case: Case,
+    out: Path,
+    request: ExplainRequest,
+    work: Path,
+) -> Generator[Progress, None, tuple[Result, Result]]:
+    """Return a case's result and record; those made of the same are kept."""
+    from napari_harm3.explain.record import record_of
+    from napari_harm3.report.case_report import read_result
+
+    prepared = yield from made_ready(predictor, case, work)
+    made_of = recipes(predictor, prepared, request)
+    record, result = _kept(out / MEASURED), read_result(out)
+    if result is None or {record.get("key"), result["key"]} != {made_of.whole}:
+        (out / MEASURED).unlink(missing_ok=True)
+        asked, result = yield from explained(predictor, prepared, out, request, made_of)
+        record = {"key": made_of.whole} | record_of(asked)
+        write_json(out / MEASURED, record)
+    # The table may have changed what is not asked of the files.
+    return result, record | {"pcr": case.pcr}
+
+
+def _rows(records: Sequence[Result]) -> list[Result]:
+    """Return all rows of ``agreement.csv``, cut where training cases say."""
+    from napari_harm3.explain.record import cohort_rows
+
+    return cohort_rows(records)
+
+
+def _kept(path: Path) -> Result:
+    try:
+        found: Result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found

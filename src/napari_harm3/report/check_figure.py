@@ -1,0 +1,154 @@
+"""The trials of a map as one picture: randomisation, deletion and insertion."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from napari_harm3.explain.config import ExplainConfig
+from napari_harm3.report.figures import ACCENT, INK, PAPER
+from napari_harm3.report.map_figures import map_name
+
+CONTROL, RANDOM = "#d55e00", "#8d99ae"
+MOST_NAMES = 10
+"""Layers that are named below the axis."""
+
+
+def check_figure(
+    case_id: str, checks: Mapping[str, Any], config: ExplainConfig
+) -> Figure:
+    """Return what ``checks.json`` says, drawn, with the verdicts in words.
+
+    Parameters
+    ----------
+    case_id
+        Whose map was tried.
+    checks
+        ``randomisation`` and ``faithfulness``, or one of them; see `explain.checks`.
+    config
+        What the map is.
+    """
+    cascade = checks.get("randomisation")
+    trial = checks.get("faithfulness")
+    widths = [2.0] * bool(cascade) + [1.2, 1.2] * bool(trial)
+    figure = Figure(
+        figsize=(3.0 + 2.6 * sum(widths), 5.2), facecolor=PAPER, layout="constrained"
+    )
+    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    if cascade:
+        _draw_cascade(axes[0], cascade)
+    if trial:
+        _draw_trial(axes[-2:], trial)
+    figure.suptitle(
+        f"{case_id}   {map_name(config)}: can it be trusted?",
+        color=INK,
+        fontsize=13,
+        fontweight="bold",
+    )
+    words = [one["verdict"] for one in (cascade, trial) if one and "verdict" in one]
+    width = int(42 * sum(widths) * 0.62) + 20
+    lines = [textwrap.fill(text, width) for text in words]
+    figure.supxlabel(
+        "\n".join([*lines, "Research use only."]), color=INK, fontsize=9, ha="center"
+    )
+    return figure
+
+
+def _draw_cascade(axis: Axes, cascade: Mapping[str, Any]) -> None:
+    """Draw likeness against the layers that are random by then."""
+    axis.set_title("Does it depend on what was learned?", color=INK, fontsize=11)
+    stages = cascade["stages"]
+    if not stages:
+        _nothing(axis, cascade["verdict"])
+        return
+    axis.axhspan(cascade["limit"], 1.02, color=CONTROL, alpha=0.08, linewidth=0)
+    axis.axhline(cascade["limit"], color=CONTROL, linewidth=1, linestyle=":")
+    control = cascade.get("control")
+    if control:
+        _line(axis, control["stages"], CONTROL, f"control: {control['map']}", "--")
+    passed = "passes" if cascade["passed"] else "fails"
+    _line(axis, stages, ACCENT, f"this map ({passed})", "-")
+    every = -(-len(stages) // MOST_NAMES)
+    places = list(range(0, len(stages), every))
+    names = ["trained", *(stages[n]["layer"] for n in places)]
+    axis.set_xticks([0, *(n + 1 for n in places)], names, rotation=50, fontsize=7)
+    for label in axis.get_xticklabels():
+        label.set_horizontalalignment("right")
+        label.set_rotation_mode("anchor")
+    axis.set_ylim(min(-0.3, *(s["rank_correlation"] for s in stages)) - 0.05, 1.05)
+    axis.set_xlabel("random from the output down to here", color=INK, fontsize=9)
+    axis.set_ylabel("likeness (rank correlation)", fontsize=9)
+    axis.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.93))
+    _plain(axis)
+    axis.tick_params(axis="x", labelsize=7)
+    axis.text(
+        0.99,
+        cascade["limit"] + 0.02,
+        "fails if the line ends in here",
+        fontsize=7,
+        color=CONTROL,
+        ha="right",
+        transform=axis.get_yaxis_transform(),
+    )
+
+
+def _line(
+    axis: Axes, stages: Sequence[Mapping[str, Any]], colour: str, name: str, style: str
+) -> None:
+    values = [1.0, *(stage["rank_correlation"] for stage in stages)]
+    axis.plot(
+        values, style, color=colour, linewidth=2, marker="o", markersize=3, label=name
+    )
+
+
+def _draw_trial(axes: Sequence[Axes], trial: Mapping[str, Any]) -> None:
+    titles = {"deletion": "Taken out", "insertion": "Put in"}
+    for axis, (name, title) in zip(axes, titles.items(), strict=True):
+        if name not in trial:
+            _nothing(axis, trial["not_applicable"])
+            continue
+        curve, share = trial[name], 100 * np.array(trial["share"])
+        axis.fill_between(
+            share,
+            curve["random_low"],
+            curve["random_high"],
+            color=RANDOM,
+            alpha=0.25,
+            linewidth=0,
+            label="90 % of random blobs",
+        )
+        axis.plot(share, curve["random_mean"], "--", color=RANDOM, label="random, mean")
+        axis.plot(share, curve["evident"], color=ACCENT, linewidth=2, label="this map")
+        axis.set_xlabel(f"cells {title.lower()}, %", color=INK, fontsize=9)
+        axis.set_title(
+            f"{title}\narea {curve['area']:+.3f}, p {curve['p']:.3f}",
+            color=INK,
+            fontsize=10,
+        )
+        _plain(axis)
+    if "deletion" in trial:
+        axes[0].legend(
+            frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.2)
+        )
+    axes[0].set_ylabel("log-odds that the model says", fontsize=9)
+
+
+def _plain(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(axis="both", labelsize=8)
+
+
+def _nothing(axis: Axes, text: str) -> None:
+    axis.set_axis_off()
+    axis.text(
+        0.5,
+        0.5,
+        textwrap.fill(text, 28),
+        ha="center",
+        va="center",
+        color=INK,
+        transform=axis.transAxes,
+    )

@@ -1,0 +1,214 @@
+"""The tables, page and figure of a cohort's agreement."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from napari_harm3.artifacts import write_bytes, write_text
+from napari_harm3.explain.agreement import MEASURES, UNION
+from napari_harm3.explain.agreement_cohort import (
+    AFTER,
+    COLUMNS,
+    MODEL,
+    against,
+    summary,
+)
+from napari_harm3.report.agreement_tables import MAPS, NAMES, summary_html
+from napari_harm3.report.figures import ACCENT, INK, PAPER
+from napari_harm3.report.page import (
+    RESEARCH_ONLY,
+    as_png,
+    image,
+    warnings,
+    write_page,
+)
+from napari_harm3.report.tables import html_table, number
+
+Row = Mapping[str, Any]
+
+TABLES = {
+    "agreement": "agreement.csv",
+    "summary": "agreement-summary.csv",
+    "against": "agreement-against.csv",
+}
+PAGE, FIGURE = "agreement.html", "agreement.png"
+AGAINST = ("measure", "baseline", "cases", "mean", "ci_low", "ci_high")
+
+FIGURES = (
+    "mean",
+    "ci_low",
+    "ci_high",
+    "chance",
+    "ceiling",
+    "normalised",
+    "normalised_ci_low",
+    "normalised_ci_high",
+)
+
+SHOWN = ("pointing_game_half_cell", "energy", "best_dice", "auc", "ap")
+"""Measures of the figure: one of each question, on the scale from chance to ceiling."""
+
+
+def write_cohort_agreement(
+    out: Path, rows: Sequence[Row], *, trained_on: str, made_up: bool
+) -> dict[str, str]:
+    """Write tables, page and figure; return where they lie.
+
+    Parameters
+    ----------
+    out
+        Folder of the cohort's explanations.
+    rows
+        Of `explain.record.cohort_rows`.
+    trained_on, made_up
+        What the model has learned from; the page says it.
+    """
+    means = summary([dict(row) for row in rows], measures=(*MEASURES, AFTER))
+    beats = _against(rows)
+    columns = list(means[0]) if means else ["measure"]
+    write_rows(out / TABLES["agreement"], rows, COLUMNS)
+    write_rows(out / TABLES["summary"], means, columns)
+    write_rows(out / TABLES["against"], beats, AGAINST)
+    picture = as_png(cohort_figure(means, made_up=made_up))
+    write_bytes(out / FIGURE, picture)
+    cases = len({row["case_id"] for row in rows})
+    parts = [
+        "<h1>Do the maps agree with the annotations?</h1>",
+        (
+            f"<p class=soft>{cases} cases; model trained on {escape(trained_on)}. "
+            f"{RESEARCH_ONLY}</p>"
+        ),
+        warnings(made_up=made_up, untrained_encoder=False),
+        image(picture, "Normalised agreement of each map"),
+        "<h2>The model's map minus each baseline's, volume by volume</h2>",
+        html_table(("measure", "baseline", "mean", "95 % CI", "cases"), _beats(beats)),
+        "<h2>Every measure, every map</h2>",
+        summary_html(means),
+    ]
+    write_page(out / PAGE, "Agreement of heat maps", parts)
+    made = TABLES | {"page": PAGE, "agreement_figure": FIGURE}
+    return {name: str((out / file).resolve()) for name, file in made.items()}
+
+
+def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Write a table; what is not known is blank."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_summary(folder: Path) -> list[dict[str, Any]] | None:
+    """Return the rows of a cohort's summary; None if there is none."""
+    path = folder / TABLES["summary"]
+    if not path.exists():
+        return None
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [
+        {key: _number(value) if key in FIGURES else value for key, value in row.items()}
+        for row in rows
+    ]
+
+
+def cohort_figure(means: Sequence[Row], *, made_up: bool = False) -> Figure:
+    """Return each map's normalised agreement with its interval, measure by measure."""
+    chosen = [row for row in means if (row["label"], row["stratum"]) == (UNION, "all")]
+    names = [name for name in MAPS if any(row["map"] == name for row in chosen)]
+    figure = Figure(figsize=(8.4, 4.2), facecolor=PAPER, layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="#9aa5b1", linewidth=1)
+    axis.axvline(1, color="#9aa5b1", linewidth=1, linestyle="--")
+    for place, name in enumerate(names):
+        rows = {row["measure"]: row for row in chosen if row["map"] == name}
+        there = [m for m in SHOWN if rows.get(m, {}).get("normalised") is not None]
+        centre = [rows[m]["normalised"] for m in there]
+        low, high = (
+            [rows[m][f"normalised_ci_{end}"] for m in there] for end in ("low", "high")
+        )
+        errors = [
+            [c - (e if e is not None else c) for c, e in zip(centre, low, strict=True)],
+            [
+                (e if e is not None else c) - c
+                for c, e in zip(centre, high, strict=True)
+            ],
+        ]
+        offset = (place - (len(names) - 1) / 2) * 0.8 / max(len(names), 1)
+        places = np.array([SHOWN.index(m) for m in there]) + offset
+        axis.errorbar(
+            centre,
+            places,
+            xerr=np.maximum(np.array(errors).reshape(2, -1), 0),
+            fmt="o" if name == MODEL else "s",
+            color=_colour(name),
+            markersize=7 if name == MODEL else 4.5,
+            linewidth=2 if name == MODEL else 1,
+            label=MAPS[name],
+        )
+    axis.set_yticks(range(len(SHOWN)), [NAMES[m] for m in SHOWN], color=INK)
+    axis.invert_yaxis()
+    axis.set_xlabel("normalised: 0 is chance, 1 the ceiling of such cells", color=INK)
+    axis.spines[["top", "right"]].set_visible(False)
+    if names:
+        axis.legend(
+            frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5)
+        )
+    made = "Made-up cohort (phantom). " if made_up else ""
+    figure.supxlabel(
+        f"{made}Mean over volumes with 95 % intervals by case. Research use only.",
+        fontsize=8,
+        color="#b3261e" if made_up else INK,
+    )
+    return figure
+
+
+def _colour(name: str) -> str:
+    colours = {
+        MODEL: ACCENT,
+        "occlusion": "#007f5c",
+        "uniform": "#8d99ae",
+        "centre": "#a06a00",
+        "intensity": "#d55e00",
+        "difference": "#a3487f",
+    }
+    return colours[name]
+
+
+def _against(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return by how much the model's map differs from each baseline, by measure."""
+    plain = [dict(row) for row in rows]
+    others = [name for name in dict.fromkeys(r["map"] for r in rows) if name != MODEL]
+    found = []
+    for measure in (*MEASURES, AFTER):
+        for baseline in others:
+            row = against(plain, measure, baseline=baseline)
+            if row["cases"]:
+                found.append({"measure": measure, "baseline": baseline} | row)
+    return found
+
+
+def _beats(rows: Sequence[Row]) -> list[list[str]]:
+    return [
+        [
+            NAMES[row["measure"]],
+            MAPS[row["baseline"]],
+            number(row["mean"]),
+            "-"
+            if row["ci_low"] is None
+            else f"{number(row['ci_low'])} to {number(row['ci_high'])}",
+            str(row["cases"]),
+        ]
+        for row in rows
+        if row["measure"] in SHOWN
+    ]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
