@@ -1,15 +1,24 @@
 """How a case hangs: T1 above T2, before beside after, slide in a dock of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
+from napari_harm3.cohort.case import TITLES
 from napari_harm3.mri.display import DisplayGrid
-from napari_harm3.plugin.layers import AXES, HEAT, NOTHING, UNITS, DrawnVolume
+from napari_harm3.plugin.layers import (
+    AXES,
+    HEAT,
+    NOTHING,
+    UNITS,
+    DrawnMaps,
+    DrawnVolume,
+    Place,
+)
 
 STRIDE = 3
 """Layers of one grid cell: image, heat map, annotation."""
@@ -26,7 +35,9 @@ class Hanging:
         self._heats: dict[str, Image] = {}
         self._annotations: dict[str, Labels] = {}
         self._heats_visible = True
-        self.peak = 0.0
+        self._grids: dict[str, DisplayGrid] = {}
+        self._shifts: dict[str, float] = {}
+        self.peak = 1.0
 
     def show(self, volumes: Sequence[DrawnVolume]) -> None:
         """Hang a case in place of the one before."""
@@ -53,12 +64,14 @@ class Hanging:
 
         Heat maps are not moved by this: `show_heat` lays them anew.
         """
+        self.relink()
         point = self._viewer.dims.point
         for volume in volumes:
             grid, role = volume.grid, volume.role
             image, annotation = self._images[role], self._annotations[role]
             if grid is None or volume.image is None or volume.image is image.data:
                 continue  # every change is drawn: what stays is left alone
+            self._grids[role] = grid
             _put(image, volume.image, grid)
             image.metadata = volume.origin("image")
             if volume.annotation is not None:
@@ -71,26 +84,75 @@ class Hanging:
             annotation.editable = not volume.aligned
         self._viewer.dims.point = point
 
-    def show_heat(
-        self, maps: Mapping[str, tuple[DisplayGrid, Float[np.ndarray, "Z Y X"]]]
-    ) -> None:
-        """Lay heat maps over the volumes, on one scale."""
-        self.peak = max((float(heat.max()) for _, heat in maps.values()), default=0.0)
+    @property
+    def grids(self) -> dict[str, DisplayGrid]:
+        """Where the volumes are drawn now, by role."""
+        return dict(self._grids)
+
+    def role_at(self, cell: tuple[int, int] | None) -> str | None:
+        """Return the role that hangs in a cell of the canvas grid."""
+        layers, grid = self._viewer.layers, self._viewer.canvas.grid
+        if cell is None or not grid.enabled:  # all of them lie on each other
+            return None
+        there = [layers[number] for number in grid.contents_at(cell, layers)]
+        return next((r for r, image in self._images.items() if image in there), None)
+
+    def scroll(self, role: str, slices: int) -> None:
+        """Move a volume and all that lies on it against the others."""
+        if role not in self._grids:
+            return
+        by = slices * self._grids[role].scale[0]
+        self._shifts[role] = self._shifts.get(role, 0.0) + by
+        image = self._images[role]
+        for layer in (image, self._heats[role], self._annotations[role]):
+            z, y, x = layer.translate
+            layer.translate = (z + by, y, x)
+        shift = self._shifts[role]
+        moved = f", moved {shift:+.0f} mm" if abs(shift) > 1e-6 else ""
+        image.name = f"{TITLES[role]}{moved}"
+
+    def relink(self) -> None:
+        """Put every volume back to where it lies."""
+        for role, shift in list(self._shifts.items()):
+            self.scroll(role, -round(shift / self._grids[role].scale[0]))
+        self._shifts.clear()
+
+    def on_screen(self, role: str, place: Place) -> Place:
+        """Return where a place of a volume is drawn, if that was scrolled alone."""
+        z, y, x = place
+        return z + self._shifts.get(role, 0.0), y, x
+
+    def off_screen(self, role: str, place: Place) -> Place:
+        """Return the place of a volume that is drawn somewhere; see `on_screen`."""
+        z, y, x = place
+        return z - self._shifts.get(role, 0.0), y, x
+
+    def show_heat(self, maps: DrawnMaps, *, least_peak: float = 1e-6) -> None:
+        """Lay heat maps over the volumes, on one scale.
+
+        Parameters
+        ----------
+        maps
+            By role; the heat of other roles is hidden.
+        least_peak
+            Where the scale ends if no heat reaches that far.
+        """
+        peaks = [float(heat.max()) for _, heat in maps.values()]
+        self.peak = max([least_peak, *peaks])
         for role, layer in self._heats.items():
             if role in maps:
                 grid, heat = maps[role]
-                layer.data = np.asarray(heat, dtype=np.float32)
-                layer.scale, layer.translate = grid.scale, grid.translate
-                layer.contrast_limits_range = (0.0, max(self.peak, 1e-6))
-                layer.visible = self._heats_visible and bool(heat.any())
+                shift = self._shifts.get(role, 0.0)
+                _put(layer, np.asarray(heat, dtype=np.float32), grid, shift)
+                layer.contrast_limits_range = (0.0, self.peak)
+                _see(layer, visible=self._heats_visible and bool(heat.any()))
             else:
-                layer.visible = False
+                _see(layer, visible=False)
 
     def set_heat(self, *, threshold: float, opacity: float) -> None:
         """Show only heat above a share of the common peak."""
-        top = max(self.peak, 1e-6)
         for layer in self._heats.values():
-            layer.contrast_limits = (min(threshold, 0.99) * top, top)
+            layer.contrast_limits = (min(threshold, 0.99) * self.peak, self.peak)
             layer.opacity = opacity
 
     def toggle_heat(self) -> None:
@@ -141,6 +203,8 @@ class Hanging:
             **placed,
         )
         annotation.contour = 2
+        if volume.grid is not None and here:
+            self._grids[role] = volume.grid
         self._images[role], self._heats[role] = image, heat
         self._annotations[role] = annotation
 
@@ -149,16 +213,29 @@ class Hanging:
         for layer in [*ours, *self._annotations.values()]:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+        self._grids.clear()
+        self._shifts.clear()
         self._images.clear()
         self._heats.clear()
         self._annotations.clear()
 
 
+def _see(layer: Image, *, visible: bool) -> None:
+    """Hide or show a layer: napari lays its grid anew even where nothing changes."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
 def _put(
-    layer: Image | Labels, array: Shaped[np.ndarray, "Z Y X"], grid: DisplayGrid
+    layer: Image | Labels,
+    array: Shaped[np.ndarray, "Z Y X"],
+    grid: DisplayGrid,
+    shift_mm: float = 0.0,
 ) -> None:
     """Give a layer another array and place; each thing set is drawn at once."""
+    z, y, x = grid.translate
     layer.data = array
     if not np.array_equal(layer.scale, grid.scale):  # a rigid move keeps it mostly
         layer.scale = grid.scale
-    layer.translate = grid.translate
+    if not np.array_equal(layer.translate, (z + shift_mm, y, x)):
+        layer.translate = (z + shift_mm, y, x)

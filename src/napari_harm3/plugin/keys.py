@@ -7,6 +7,7 @@ from napari.viewer import Viewer
 
 from napari_harm3.plugin.widgets.cases import CasesWidget
 from napari_harm3.plugin.widgets.explain import ExplainWidget
+from napari_harm3.plugin.widgets.explain_link import KEY
 
 STEP = 0.05
 
@@ -20,6 +21,7 @@ def bind_keys(viewer: Viewer, cases: CasesWidget, explain: ExplainWidget) -> Non
         "Shift-H": ("heat maps on or off", hanging.toggle_heat),
         "Shift-B": ("as scanned or aligned", cases.align_button.swap),
         "Shift-R": ("annotations on or off", hanging.toggle_annotations),
+        KEY: ("click through between slide and MRI", explain.link.toggle),
         "Shift-E": ("compute the explanation", explain.compute),
         "Shift-Escape": ("cancel", explain.cancel),
         "PageUp": ("higher heat threshold", lambda: _move(explain.threshold, STEP)),

@@ -25,6 +25,12 @@ NOTHING = np.zeros((1, 1, 1), np.float32)
 Transforms = Mapping[str, ArrayLike]
 """Role to 4x4, from RAS mm of the common space to RAS mm of the role's file."""
 
+Place = tuple[float, float, float]
+"""LPS mm in the order Z, Y, X, where the viewer draws now."""
+
+DrawnMaps = Mapping[str, tuple[DisplayGrid, Float[np.ndarray, "Z Y X"]]]
+"""Role to a heat map and the grid on which it is drawn."""
+
 HEAT = Colormap(
     [
         [0.05, 0.15, 0.6, 0.0],
@@ -162,7 +168,7 @@ def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
 
 def draw_maps(
     maps: Mapping[str, Path], transforms: Transforms | None = None
-) -> dict[str, tuple[DisplayGrid, Float[np.ndarray, "Z Y X"]]]:
+) -> DrawnMaps:
     """Return heat maps on the display grids of the volumes that they explain."""
     drawn = {}
     for role, path in maps.items():

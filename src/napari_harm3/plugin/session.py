@@ -29,6 +29,9 @@ class Session(QObject):
     explained = Signal(object)
     """What an explanation folder says of the case, and ``folder``."""
 
+    slide_clicked = Signal(float, float)
+    """Level-0 x and y of a click on the slide."""
+
     moved = Signal()
     """The case is drawn as `transforms` say now."""
 
@@ -116,6 +119,7 @@ class Session(QObject):
             self.viewer.window.add_dock_widget(
                 self._slide, name=SLIDE_DOCK, area="right"
             )
+            self._slide.clicked.connect(self.slide_clicked)
             self._slide.destroyed.connect(self._forget_slide)
         return self._slide
 

@@ -17,6 +17,7 @@ from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_harm3.plugin.clicks import on_click
 from napari_harm3.wsi.pyramid import CoarsePicture, SlideLevel, coarse_picture, pyramid
 from napari_harm3.wsi.slide import Pair, Slide, open_slide
 
@@ -31,10 +32,14 @@ COLOURS = np.array(
 
 OUTLINE, HIGHLIGHT = "#18a558", "#ffd60a"
 NO_PIXELS = [np.zeros((1, 1, 3), np.uint8)]
+NO_COLOURS = np.zeros((0, 2)), (1.0, 1.0), np.zeros(0)
 EMPTY = "No slide"
 READING = "No coarse level: reading all, {:.0%}"
 LINE_PIXELS = 1.6
 """Width of the outline on the screen."""
+
+MARK_WIDTH = 0.06
+"""Of a patch's outline, as a share of the patch."""
 
 
 class SlideView(QWidget):
@@ -51,6 +56,9 @@ class SlideView(QWidget):
     hovered = Signal(int)
     """The patch under the mouse, -1 for none."""
 
+    clicked = Signal(float, float)
+    """Level-0 x and y of a click; a drag is none."""
+
     _progressed = Signal(object, object, float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -60,6 +68,8 @@ class SlideView(QWidget):
         self._coords: Int64[np.ndarray, "N 2"] = np.zeros((0, 2), np.int64)
         self._corners: Float[np.ndarray, "N 2"] = np.zeros((0, 2))
         self._side: Pair = (0.0, 0.0)
+        self._evidence = NO_COLOURS
+        self._answered = False
         self._under_mouse = -1
         self._pool = ThreadPoolExecutor(1)
         self._progressed.connect(self._coarse_read)
@@ -77,6 +87,8 @@ class SlideView(QWidget):
         )
         # No list shows its thumbnail, which would take longer than the lines.
         self.tissue._max_vectors_thumbnail = 1
+        self.marked = self._add_squares("marked")
+        self.marked.border_width = MARK_WIDTH
         self._hovered = self._add_squares("hovered")
         self.model.canvas.overlays.scale_bar.visible = True
         self._say(EMPTY)
@@ -85,6 +97,7 @@ class SlideView(QWidget):
         layout.addWidget(self._canvas)
         self.setMinimumHeight(260)
         self.model.mouse_move_callbacks.append(self._mouse_moved)
+        self.model.mouse_drag_callbacks.append(on_click(self._mouse_clicked))
         self.model.scene.camera.events.zoom.connect(self._keep_line_width)
 
     def open(self, path: Path, source_mpp: float | None = None) -> None:
@@ -171,15 +184,55 @@ class SlideView(QWidget):
         ]
         rings = np.array([f["geometry"]["coordinates"][0] for f in own])
         if not own:
-            self._fill(self.attention, np.zeros((0, 2)), (1.0, 1.0))
-            return
-        corner, far = rings.min(axis=1), rings.max(axis=1)
-        width, height = (far - corner)[0].tolist()
-        self._fill(self.attention, corner, (width, height))
-        relative = [f["properties"]["measurements"]["relative"] for f in own]
-        self.attention.border_width = 0
-        self.attention.face_color = ensure_colormap("inferno").map(np.array(relative))
-        self.attention.opacity = 0.45
+            self._evidence = NO_COLOURS
+        else:
+            corner, far = rings.min(axis=1), rings.max(axis=1)
+            width, height = (far - corner)[0].tolist()
+            relative = [f["properties"]["measurements"]["relative"] for f in own]
+            self._evidence = corner, (width, height), np.array(relative)
+        self.colour(*self._evidence)
+        self._answered = False
+
+    def back_to_attention(self) -> None:
+        """Colour the patches by the model's attention again."""
+        if self._answered:
+            self.colour(*self._evidence)
+            self._answered = False
+
+    def colour(
+        self,
+        corners: Float[np.ndarray, "N 2"],
+        side: Pair,
+        relative: Float[np.ndarray, "N"],
+    ) -> None:
+        """Colour patches in place of the attention.
+
+        Parameters
+        ----------
+        corners
+            Upper left, level-0 x and y.
+        side
+            Of a patch along x and y, level-0 pixels.
+        relative
+            From 0 to 1.
+        """
+        self._answered = True
+        self._fill(self.attention, corners, side)
+        if len(corners):
+            self.attention.border_width = 0
+            self.attention.face_color = ensure_colormap("inferno").map(relative)
+            self.attention.opacity = 0.45
+
+    def mark(self, corners: Float[np.ndarray, "N 2"], side: Pair = (1.0, 1.0)) -> None:
+        """Outline patches in place of those before; see `colour`."""
+        self._fill(self.marked, corners, side)
+        if len(corners):
+            self.marked.border_color = HIGHLIGHT
+
+    def centre_on(self, x: float, y: float) -> None:
+        """Bring a level-0 pixel to the middle of the canvas."""
+        across, down = x * self._pixel[0], y * self._pixel[1]
+        self.model.scene.camera.center = (0.0, down, across)
 
     def shutdown(self) -> None:
         """Let go of the file and the canvas."""
@@ -239,7 +292,9 @@ class SlideView(QWidget):
         """Empty every layer and close the slide."""
         self.show_patches(self._coords[:0], (1.0, 1.0), np.zeros(0, np.uint8))
         self.show_tissue([])
-        self._fill(self.attention, self._coords, (1.0, 1.0))
+        self._evidence = NO_COLOURS
+        self.colour(*self._evidence)
+        self.mark(self._coords)
         # Whatever napari still asks for would be asked of a closed file.
         self._image.data = NO_PIXELS
         if self.slide is not None:
@@ -279,6 +334,11 @@ class SlideView(QWidget):
         inside = ((corners <= (x, y)) & ((x, y) < corners + self._side)).all(axis=1)
         found = np.flatnonzero(inside)
         self._hover(int(found[0]) if found.size else -1)
+
+    def _mouse_clicked(self, event: Any) -> None:
+        if self.slide is not None:
+            y, x = event.position[-2:]
+            self.clicked.emit(x / self._pixel[0], y / self._pixel[1])
 
     def _hover(self, patch: int) -> None:
         """Outline the patch under the mouse."""

@@ -9,6 +9,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
 from napari_harm3.errors import Harm3Error
+from napari_harm3.plugin.link_layers import place_of
 from napari_harm3.plugin.workspace import Workspace, open_workspace
 
 SETTLE_MS = 1500
@@ -22,7 +23,7 @@ def main() -> int:
     """Open the window; return 0, or 1 if the cohort or case is not right."""
     arguments = _arguments()
     viewer = napari.Viewer(title="HARM3")
-    viewer.window.resize(*WINDOW)
+    viewer.window.resize(*arguments.size)
     workspace = open_workspace(viewer)
     session = workspace.session
     try:
@@ -45,12 +46,35 @@ def main() -> int:
         session.case_drawn.connect(
             lambda _: workspace.explain.load(arguments.explanation)
         )
+        _ask_when_drawn(workspace, arguments)
     if arguments.screenshot is not None:
         _picture_when_drawn(viewer, workspace, arguments)
     session.open_case(chosen)
     napari.run()
     session.close()
     return 0
+
+
+def _ask_when_drawn(workspace: Workspace, arguments: argparse.Namespace) -> None:
+    """Click through from a patch or a place, once that can be asked and shown."""
+    if arguments.patch is None and arguments.place is None:
+        return
+    session, box = workspace.session, workspace.explain.link
+    waiting = {"maps", "link"}
+
+    def told(what: str) -> None:
+        if waiting == {what}:
+            box.button.setChecked(True)
+            if arguments.patch is not None:
+                box.click_slide(*arguments.patch)
+            if arguments.place is not None:
+                role, *ras = arguments.place
+                place = place_of(role, [float(mm) for mm in ras], session.transforms)
+                box.ask_place(role, place)
+        waiting.discard(what)
+
+    workspace.explain.drawn.connect(lambda _: told("maps"))
+    box.ready.connect(lambda: told("link"))
 
 
 def _picture_when_drawn(
@@ -63,13 +87,15 @@ def _picture_when_drawn(
         )
         viewer.close()
 
-    def drawn(_: object) -> None:
+    def drawn(*_: object) -> None:
         QTimer.singleShot(SETTLE_MS, take)
 
-    if arguments.explanation is None:
-        workspace.session.case_drawn.connect(drawn)
-    else:
+    if arguments.patch is not None or arguments.place is not None:
+        workspace.explain.link.changed.connect(drawn)
+    elif arguments.explanation is not None:
         workspace.explain.drawn.connect(drawn)
+    else:
+        workspace.session.case_drawn.connect(drawn)
     QTimer.singleShot(GIVE_UP_MS, viewer.close)
 
 
@@ -79,6 +105,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--case")
     for name in ("--model", "--explanation", "--screenshot", "--work"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--size", type=int, nargs=2, default=WINDOW)
+    parser.add_argument("--patch", type=float, nargs=2, metavar=("X", "Y"))
+    parser.add_argument("--place", nargs=4, metavar=("ROLE", "R", "A", "S"))
     parser.add_argument("--allow-external", action="store_true")
     return parser.parse_args()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QByteArray, QObject, Qt, QTimer
+from qtpy.QtCore import QByteArray, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_harm3.plugin.keys import bind_keys
@@ -27,6 +27,7 @@ SIDES = {
 """The panels at the sides keep the height of the window."""
 
 TOP_PIXELS, BOTTOM_PIXELS = 480, 420
+SLIDE_PIXELS, EXPLAIN_PIXELS = 300, 740
 Panel = TypeVar("Panel", bound=QWidget)
 
 
@@ -46,6 +47,7 @@ def open_workspace(viewer: Viewer) -> Workspace:
     """Dock every panel: cases on the left, the slide and the rest on the right."""
     session = Session.of(viewer)
     window = viewer.window
+    size = window._qt_window.size()
     cases_dock, cases = window.add_plugin_dock_widget(PLUGIN, "HARM3 Cases")
     session.slide_view()
     explain_dock, explain = window.add_plugin_dock_widget(PLUGIN, "HARM3 Explain")
@@ -54,7 +56,7 @@ def open_workspace(viewer: Viewer) -> Workspace:
         for name in ("Review", "Slide", "Train")
     )
     # Qt gives docks their size when the window is laid out, so they are asked after.
-    QTimer.singleShot(0, lambda: _arrange(viewer, cases_dock, explain_dock))
+    QTimer.singleShot(0, lambda: _arrange(viewer, cases_dock, explain_dock, size))
     room = _Room(session)
     session.slide_view().opened.connect(room.share)
     bind_keys(viewer, _as(cases, CasesWidget), _as(explain, ExplainWidget))
@@ -68,7 +70,9 @@ def open_workspace(viewer: Viewer) -> Workspace:
     )
 
 
-def _arrange(viewer: Viewer, cases: QDockWidget, explain: QDockWidget) -> None:
+def _arrange(
+    viewer: Viewer, cases: QDockWidget, explain: QDockWidget, size: QSize
+) -> None:
     """Put the cases at the upper left, napari's own lists in tabs below them."""
     main = viewer.window._qt_window
     controls, layers = (
@@ -81,6 +85,12 @@ def _arrange(viewer: Viewer, cases: QDockWidget, explain: QDockWidget) -> None:
         main.tabifyDockWidget(controls, layers)
         main.resizeDocks(
             [cases, layers], [TOP_PIXELS, BOTTOM_PIXELS], Qt.Orientation.Vertical
+        )
+    # Above each other, as napari put them, they needed more height than they do now.
+    main.resize(size)
+    for slide in main.findChildren(QDockWidget, SLIDE_DOCK):
+        main.resizeDocks(
+            [slide, explain], [SLIDE_PIXELS, EXPLAIN_PIXELS], Qt.Orientation.Vertical
         )
     explain.raise_()
     across = Qt.Orientation.Horizontal

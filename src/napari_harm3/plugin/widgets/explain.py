@@ -5,15 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import (
+    QCheckBox,
     QFormLayout,
     QHBoxLayout,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -23,24 +24,26 @@ from napari_harm3.cohort.case import TITLES, Case
 from napari_harm3.config import from_plain, recipe_hash, to_plain
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.plugin.client import Listener
-from napari_harm3.plugin.forms import ConfigForm, Shown
-from napari_harm3.plugin.layers import draw_maps
+from napari_harm3.plugin.forms import ConfigForm, FieldGrid, Shown
 from napari_harm3.plugin.session import Session
-from napari_harm3.plugin.widgets.parts import WARNING, PathField, Table, choice, note
+from napari_harm3.plugin.widgets.explain_agreement import AgreementBox
+from napari_harm3.plugin.widgets.explain_link import LinkBox
+from napari_harm3.plugin.widgets.explain_maps import EVIDENCE, MapBox, maps_in
+from napari_harm3.plugin.widgets.linked_volumes import LinkedVolumes
+from napari_harm3.plugin.widgets.parts import WARNING, PathField, choice, note
 from napari_harm3.worker.messages import Answer
 
-HEADER = ("Volume", "Measure", "Value", "Chance", "Ceiling")
-TIPS = (
-    "",
-    "",
-    "What this map reaches",
-    "What a map that says nothing would reach",
-    "What the best map of such coarse cells could reach",
-)
 LAYERS = ("last", "stage4", "stage3", "stage2", "stage1", "stem")
 """Of every encoder here, the coarsest first; a model says which of them it has."""
 
-MEASURES = {"pointing_game": "pointing game", "energy": "energy", "dice": "Dice"}
+OTHERS = "also_agreement.json"
+NO_VOLUME = "The model sees no volume, so there is no map to compare."
+NOT_COMPARED = "These maps show what a part responds to: no annotation says where."
+ALSO = {
+    "occlusion": ("occlusion", "Cover the volumes cube by cube: slow, and the surest"),
+    "decoupled": ("LD-VAE's parts", "What the inherent and the variant part see"),
+}
+"""Maps that are made beside the evidence when asked for: label and tip."""
 
 
 class ExplainWidget(QWidget):
@@ -54,19 +57,24 @@ class ExplainWidget(QWidget):
         self.viewer = napari_viewer
         self.session = Session.of(napari_viewer)
         self._request: int | None = None
-        self._maps: dict[bool, Any] = {}
+        self._laid = False
         self.model_path = PathField(
             "Run or model folder", folder=True, chosen=self._chosen
         )
+        self._fields = FieldGrid(2)
         self.choices = ConfigForm(
             ExplainConfig(),
             {"method": Shown(label="Method"), "target": Shown(label="Evidence of")},
+            grid=self._fields,
         )
         self.layer = choice(LAYERS)
         self.layer.setToolTip(
             "Layer of the volumes' encoder: the last, or a finer one; choose layercam "
             "or hirescam for these"
         )
+        self.also = {kind: QCheckBox(label) for kind, (label, _) in ALSO.items()}
+        for kind, (_, tip) in ALSO.items():
+            self.also[kind].setToolTip(tip)
         self.compute_button = QPushButton("Compute")
         self.compute_button.clicked.connect(self.compute)
         self.cancel_button = QPushButton("Cancel")
@@ -78,35 +86,61 @@ class ExplainWidget(QWidget):
         self.probability.setFormat("not computed")
         self.origin = note("", WARNING)
         self.status = note("Open a case, choose a model, press Compute.")
-        self.threshold = _slider(0.35)
-        self.opacity = _slider(0.75)
+        self.maps = MapBox(self.session)
+        self.linked = LinkedVolumes(napari_viewer, self.session)
+        self.threshold = _slider(0.35, "Share of the peak below which heat is clear")
+        self.opacity = _slider(0.75, "Of the heat")
         for slider in (self.threshold, self.opacity):
             slider.valueChanged.connect(self._restyle)
-        self.agreement = Table(HEADER)
+        self.link = LinkBox(napari_viewer, self.session)
+        self.figures = AgreementBox()
+        self.agreement = self.figures.table
+        self._scroll = QScrollArea()
         self._lay_out()
+        self.maps.ready.connect(self._lay)
+        self.link.changed.connect(self._show_heat)
         self.session.case_changed.connect(self._case_changed)
         self.session.explained.connect(self._show)
         self.session.moved.connect(self._follow)
         self._enable()
 
     def _lay_out(self) -> None:
-        buttons = QHBoxLayout()
+        also, buttons = QHBoxLayout(), QHBoxLayout()
+        for box in self.also.values():
+            also.addWidget(box)
+        also.addStretch(1)
         buttons.addWidget(self.compute_button)
         buttons.addWidget(self.cancel_button)
-        form = QFormLayout()
-        form.addRow("Model", self.model_path)
-        form.addRow(self.choices)
-        form.addRow("Layer", self.layer)
-        form.addRow(buttons)
-        form.addRow(self.progress)
-        form.addRow("p(pCR)", self.probability)
-        form.addRow("Threshold", self.threshold)
-        form.addRow("Opacity", self.opacity)
+        buttons.addWidget(self.progress, 1)
+        self._fields.add("Layer", self.layer)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        ask = QFormLayout()
+        ask.addRow("Model", self.model_path)
+        ask.addRow(self.choices)
+        ask.addRow("Also", also)
+        ask.addRow(buttons)
+        ask.addRow("p(pCR)", self.probability)
+        ask.addRow("Map", self._map_row())
+        ask.addRow("Threshold", self.threshold)
+        ask.addRow("Opacity", self.opacity)
+        column.addLayout(ask)
+        for part in (self.origin, self.status, self.link, self.figures):
+            column.addWidget(part)
+        column.addStretch(1)
+        self._scroll.setWidgetResizable(True)
+        never = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        self._scroll.setHorizontalScrollBarPolicy(never)
+        self._scroll.setWidget(content)
         layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addWidget(self.origin)
-        layout.addWidget(self.status)
-        layout.addWidget(self.agreement, 1)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._scroll)
+
+    def _map_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.addWidget(self.maps, 1)
+        row.addWidget(self.linked)
+        return row
 
     def compute(self) -> None:
         """Ask the worker to explain the case that hangs."""
@@ -119,6 +153,7 @@ class ExplainWidget(QWidget):
             return
         self.session.model = model
         config = replace(self.choices.config(), layer=self.layer.currentText())
+        also = [kind for kind, box in self.also.items() if box.isChecked()]
         name = case.case_id
         if config != ExplainConfig():
             name = f"{name}-{recipe_hash(config)}"
@@ -131,6 +166,7 @@ class ExplainWidget(QWidget):
                 "case": case.case_id,
                 "out": str(out),
                 "config": to_plain(config),
+                **({"also": also} if also else {}),
                 **self.session.access,
             },
             Listener(
@@ -156,12 +192,19 @@ class ExplainWidget(QWidget):
                 (folder / "explanation.json").read_text(encoding="utf-8")
             )
             agreement = json.loads((folder / "agreement.json").read_text("utf-8"))
+            others = _read_others(folder)
         except (OSError, ValueError):
             show_error(f"{folder.name} is no finished explanation: compute it again.")
             return
-        maps = {role: str(folder / f"{role}_cam.nii.gz") for role in agreement}
-        attention = str(folder / "slide_attention.geojson")
-        about |= {"agreement": agreement, "maps": maps, "attention": attention}
+        also = dict(maps_in(folder))
+        link = folder / "link.npz"
+        about |= others | {
+            "agreement": agreement,
+            "maps": also.pop(EVIDENCE),
+            "also": also,
+            "attention": str(folder / "slide_attention.geojson"),
+            "link": str(link) if link.exists() else None,
+        }
         self.session.show_explanation(about | {"folder": folder})
 
     def _chosen(self, path: Path) -> None:
@@ -170,10 +213,11 @@ class ExplainWidget(QWidget):
 
     def _case_changed(self, case: Case) -> None:
         self.cancel()
-        self._maps.clear()
+        self.maps.forget()
+        self.link.forget()
         self.probability.setValue(0)
         self.probability.setFormat("not computed")
-        self.agreement.fill([])
+        self.figures.fill({})
         self.origin.setText("")
         self.status.setText(f"{case.case_id}: press Compute.")
         self._enable()
@@ -225,40 +269,44 @@ class ExplainWidget(QWidget):
         silent = [TITLES[role] for role in explanation["messages"]]
         quiet = f" No positive evidence in: {', '.join(silent)}." if silent else ""
         self.status.setText(f"Trained on {trained_on}. {fine}{quiet}")
-        self.agreement.fill(_rows(explanation["agreement"]), TIPS)
-        self._maps.clear()
-        self._draw(explanation)
-
-    def _draw(self, explanation: dict[str, Any]) -> None:
-        transforms = self.session.transforms
-        files = {role: Path(p) for role, p in explanation["maps"].items()}
-        worker = create_worker(draw_maps, files, transforms)
-        worker.returned.connect(lambda maps: self._lay(explanation, transforms, maps))
-        worker.errored.connect(lambda error: show_error(str(error)))
-        worker.start()
+        self._laid = False
+        self.link.offer(explanation)
+        self.maps.offer(explanation)
 
     def _follow(self) -> None:
         """Lay the heat maps where the volumes are drawn now; hide them until then."""
-        explanation = self.session.explanation
-        if explanation is None:
-            return
-        maps = self._maps.get(bool(self.session.transforms))
-        self.session.hanging.show_heat(maps or {})
-        self._restyle()
-        if maps is None:
-            self._draw(explanation)
+        self._show_heat()
+        if self.session.explanation is not None:
+            self.maps.ask()
 
-    def _lay(self, explanation: dict[str, Any], transforms: Any, maps: Any) -> None:
-        if explanation is not self.session.explanation:
-            return
-        self._maps[bool(transforms)] = maps
-        if bool(transforms) != bool(self.session.transforms):  # moved meanwhile
-            return
-        self.session.hanging.show_heat(maps)
-        self._restyle()
-        attention = Path(explanation["attention"]).read_text(encoding="utf-8")
-        self.session.slide_view().show_attention(json.loads(attention))
+    def _lay(self, explanation: dict[str, Any]) -> None:
+        """Show maps that have been read; with the first of a case its slide's."""
+        self._show_heat()
+        self._compare(explanation)
+        if not self._laid:
+            attention = Path(explanation["attention"]).read_text(encoding="utf-8")
+            self.session.slide_view().show_attention(json.loads(attention))
+            self._laid = True
         self.drawn.emit(explanation)
+
+    def _compare(self, explanation: dict[str, Any]) -> None:
+        """Show how the map on show agrees with the annotations."""
+        kind = self.maps.kind
+        if kind == EVIDENCE:
+            reason = "" if explanation["agreement"] else NO_VOLUME
+            self.figures.fill(explanation["agreement"], reason)
+        else:
+            others = explanation.get("also_agreement") or {}
+            self.figures.fill(others.get(kind, {}), NOT_COMPARED)
+
+    def _show_heat(self) -> None:
+        """Lay over the volumes what a patch looks at, or else the chosen map."""
+        hanging, answer = self.session.hanging, self.link.maps
+        if answer is None:
+            hanging.show_heat(self.maps.maps or {})
+        else:
+            hanging.show_heat(answer, least_peak=self.link.least_peak)
+        self._restyle()
 
     def _restyle(self) -> None:
         self.session.hanging.set_heat(
@@ -274,20 +322,17 @@ class ExplainWidget(QWidget):
         self.cancel_button.setEnabled(self._request is not None)
 
 
-def _slider(value: float) -> QLabeledDoubleSlider:
+def _read_others(folder: Path) -> dict[str, Any]:
+    """Return how maps beside the evidence agree with annotations, if that is there."""
+    path = folder / OTHERS
+    if not path.exists():
+        return {}
+    return {"also_agreement": json.loads(path.read_text(encoding="utf-8"))}
+
+
+def _slider(value: float, tip: str) -> QLabeledDoubleSlider:
     slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
     slider.setRange(0.0, 1.0)
     slider.setValue(value)
+    slider.setToolTip(tip)
     return slider
-
-
-def _rows(agreement: dict[str, Any]) -> list[list[str]]:
-    rows = []
-    for role, measures in agreement.items():
-        if "not_applicable" in measures:
-            rows.append([TITLES[role], measures["not_applicable"], "", "", ""])
-            continue
-        for key, name in MEASURES.items():
-            figures = [measures[key][k] for k in ("value", "chance", "ceiling")]
-            rows.append([TITLES[role], name, *(f"{value:.2f}" for value in figures)])
-    return rows

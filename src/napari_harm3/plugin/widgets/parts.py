@@ -90,6 +90,13 @@ class Table(QTableWidget):
         header_view.setStretchLastSection(True)
         self.setMinimumHeight(150)
 
+    def stretch(self, column: int) -> None:
+        """Let a column, in place of the last, take what room is left."""
+        header = self.horizontalHeader()
+        assert header is not None
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+
     def fill(self, rows: Sequence[Sequence[str]], tips: Sequence[str] = ()) -> None:
         """Show rows in place of those before; a tip belongs to a column."""
         self.setRowCount(len(rows))
