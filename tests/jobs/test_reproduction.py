@@ -130,6 +130,25 @@ def test_folds_of_several_methods_side_by_side_give_the_same_table(
         )
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_method_that_fails_takes_no_other_with_it(jobs, table, balanced, tmp_path):
+    request = asked(balanced, tmp_path, methods=("abmil", "majority"), jobs=jobs)
+    abmil = request.configs["abmil"]
+    wild = replace(abmil.training, learning_rate=1e30, batch=2)
+    configs = {**request.configs, "abmil": replace(abmil, training=wild)}
+
+    result = result_of(reproduce("table1", replace(request, configs=configs)))
+
+    alone = {row["method"]: row["metrics"]["auc"] for row in table[1]["rows"]}
+    assert [row["method"] for row in result["rows"]] == ["majority", "harm3"]
+    assert result["rows"][1]["metrics"]["auc"]["mean"] == pytest.approx(
+        alone["harm3"]["mean"]
+    )
+    assert list(result["failed"]) == ["abmil"]
+    assert "no longer a number" in result["failed"]["abmil"]
+    assert "abmil is missing" in (tmp_path / "table1.md").read_text()
+
+
 def test_a_cluster_gives_the_same_table(table, balanced, tmp_path):
     from dask.distributed import LocalCluster
 

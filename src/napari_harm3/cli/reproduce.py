@@ -66,7 +66,7 @@ class Reproduce(InputOptions, DeviceOptions):
     """Said for clearness: what is finished is kept in any case."""
 
     def run(self) -> int:
-        """Make the table; say what is in it."""
+        """Make the table; say what is in it. Exit 1 if a method failed."""
         base = replace(
             self.run_config(), folds=self.folds, repeats=self.repeats, seed=self.seed
         )
@@ -98,7 +98,11 @@ class Reproduce(InputOptions, DeviceOptions):
             beyond=self.beyond,
             permutations=self.permutations if self.sanity else 0,
         )
-        return show(job, json=self.json, summary=_summary)
+        return show(job, json=self.json, summary=_summary, failed=_some_failed)
+
+
+def _some_failed(result: Result) -> bool:
+    return bool(result["failed"])  # warnings have said which and why
 
 
 def _summary(result: Result) -> str:

@@ -1,7 +1,7 @@
 """What a user can ask about the paper's tables: make them on an own cohort."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,7 +55,7 @@ def reproduce(
     """Train every method of a table under the same folds, and write the table.
 
     Finished folds are kept, begun ones go on; so do runs that `harm3 train` began in
-    these folders.
+    these folders. A method that fails is missing from the table, which says why.
 
     Parameters
     ----------
@@ -81,6 +81,7 @@ def reproduce(
 
 def _reproduced(recipe: "Recipe", asked: Reproduction, permutations: int) -> Job:
     from napari_harm3.experiments.comparison import compare
+    from napari_harm3.experiments.recipe import OURS
     from napari_harm3.report.checklists import write_checklists
     from napari_harm3.report.comparison import write_comparison
     from napari_harm3.training.run import append_event
@@ -89,21 +90,27 @@ def _reproduced(recipe: "Recipe", asked: Reproduction, permutations: int) -> Job
     device = resolve_device(asked.device)
     prepared, left_out = yield from _prepared(asked, cohort, device)
     runs = {name: asked.out / name for name in recipe.methods}
-    yield from _trained(asked, cohort, prepared, runs, left_out)
+    failed = yield from _trained(asked, cohort, prepared, runs, left_out)
+    if OURS in failed:  # all others are finished, and kept
+        raise TrainingError(failed[OURS])
+    recipe = replace(
+        recipe, methods=tuple(name for name in recipe.methods if name not in failed)
+    )
     sanity = yield from _sane(asked, cohort, prepared, recipe.methods, permutations)
     yield Progress(stage="table", of=1, text="statistics and figures")
     repeats = asked.configs[recipe.methods[0]].repeats
     comparison = compare(
-        recipe, runs, cohort, repeats=repeats, notes=_notes(left_out, sanity)
+        recipe, runs, cohort, repeats=repeats, notes=_notes(left_out, failed, sanity)
     )
     files = write_comparison(asked.out, comparison)
-    files |= write_checklists(runs["harm3"], asked.out)
+    files |= write_checklists(runs[OURS], asked.out)
     result = {
         "table": str(files["csv"].resolve()),
         "files": {name: str(path.resolve()) for name, path in files.items()},
         **_about(comparison),
         "rows": [_row(row) for row in comparison.rows],
         "runs": {name: str(run.resolve()) for name, run in runs.items()},
+        "failed": failed,
         "sanity": sanity,
     }
     write_json(asked.out / f"{recipe.name}.json", result)
@@ -149,8 +156,6 @@ def configs_of(
     ModelError
         If there is no such method.
     """
-    from dataclasses import replace
-
     from napari_harm3.experiments.recipe import recipe_of
 
     recipe = recipe_of(table, beyond=beyond, methods=methods)
@@ -217,8 +222,8 @@ def _trained(
     prepared: "Sequence[PreparedCase]",
     runs: Mapping[str, Path],
     left_out: Mapping[str, str],
-) -> Iterator[Progress]:
-    """Train every fold of every method; conclude each run."""
+) -> Generator[Progress, None, dict[str, str]]:
+    """Train every fold of every method; conclude each run, return why others failed."""
     from napari_harm3.training.cross_validation import conclude, plan
     from napari_harm3.training.run import open_run, remember_cohort
 
@@ -231,15 +236,22 @@ def _trained(
         # All are planned before any is trained: what is wrong is said at once.
         plans[name] = plan(cohort, prepared, config, run, device=device)
     tasks = [task for planned in plans.values() for task in planned]
-    events = fold_events(tasks, jobs=asked.jobs, scheduler=asked.scheduler)
-    yield from _told(events, len(tasks))
-    for planned in plans.values():
-        conclude(planned, left_out)
+    events = fold_events(
+        tasks, jobs=asked.jobs, scheduler=asked.scheduler, tolerant=True
+    )
+    failed = yield from _told(events, len(tasks))
+    for name, planned in plans.items():
+        if name not in failed:
+            conclude(planned, left_out)
+    return failed
 
 
-def _told(events: Iterator[dict[str, Any]], folds: int) -> Iterator[Progress]:
-    """Return events as progress; the bar counts folds, of all methods."""
+def _told(
+    events: Iterator[dict[str, Any]], folds: int
+) -> Generator[Progress, None, dict[str, str]]:
+    """Tell events as progress; the bar counts folds. Return why methods failed."""
     done: dict[tuple[str, int], float] = {}
+    failed: dict[str, str] = {}
     for event in events:
         method = str(event["run"])
         key = (method, event["fold"])
@@ -247,6 +259,8 @@ def _told(events: Iterator[dict[str, Any]], folds: int) -> Iterator[Progress]:
             done[key] = event["epoch"] / event["epochs"]
         elif event["kind"] == "fold":
             done[key] = 1
+        elif event["kind"] == "failed":
+            failed[method] = event["text"]
         elif event["kind"] == "step":
             continue
         text = f"{method}, fold {event['fold']}"
@@ -257,9 +271,10 @@ def _told(events: Iterator[dict[str, Any]], folds: int) -> Iterator[Progress]:
             text=text,
             data=event,
             warning=f"{method}: {event['text']}"
-            if event["kind"] == "warning"
+            if event["kind"] in ("warning", "failed")
             else None,
         )
+    return failed
 
 
 def _sane(
@@ -280,9 +295,9 @@ def _sane(
         seed = asked.configs[methods[0]].seed + number
         shuffled = permuted(prepared, seed=seed)
         runs = {name: asked.out / SANITY / str(number) / name for name in methods}
-        yield from _trained(asked, cohort, shuffled, runs, {})
+        failed = yield from _trained(asked, cohort, shuffled, runs, {})
         for name, run in runs.items():
-            auc = evaluate_run(run)["auc"]["mean"]
+            auc = None if name in failed else evaluate_run(run)["auc"]["mean"]
             if auc is not None:
                 found[name].append(auc)
     labels = [one.case.pcr or 0 for one in prepared]
@@ -295,8 +310,12 @@ def _sane(
     return sanity.to_plain()
 
 
-def _notes(left_out: Mapping[str, str], sanity: Mapping[str, Any] | None) -> list[str]:
-    notes = []
+def _notes(
+    left_out: Mapping[str, str],
+    failed: Mapping[str, str],
+    sanity: Mapping[str, Any] | None,
+) -> list[str]:
+    notes = [f"{name} is missing: {why}" for name, why in failed.items()]
     if left_out:
         notes.append(
             f"{len(left_out)} cases are left out of every row, so that all methods see "

@@ -20,7 +20,9 @@ Key = tuple[Path, int]
 """Run and fold."""
 
 
-def run_tasks(tasks: Sequence[FoldTask], *, jobs: int) -> Iterator[tuple[Path, Event]]:
+def run_tasks(
+    tasks: Sequence[FoldTask], *, jobs: int, tolerant: bool = False
+) -> Iterator[tuple[Path, Event]]:
     """Train folds, yielding each event with its run.
 
     Parameters
@@ -29,6 +31,9 @@ def run_tasks(tasks: Sequence[FoldTask], *, jobs: int) -> Iterator[tuple[Path, E
         Finished ones pass at once; begun ones go on from their last state.
     jobs
         Folds at once, each in a process of its own with one thread; 1 trains here.
+    tolerant
+        Whether a fold that fails takes only its own run with it, which ends with an
+        event ``failed``; the folds of other runs go on.
 
     Raises
     ------
@@ -38,40 +43,121 @@ def run_tasks(tasks: Sequence[FoldTask], *, jobs: int) -> Iterator[tuple[Path, E
         If ``stop`` appeared in the folder of a run that is trained.
     """
     if jobs > 1:
-        yield from _side_by_side(tasks, jobs)
+        yield from _side_by_side(tasks, jobs, tolerant)
         return
+    failed: set[Path] = set()
     for task in tasks:
-        for event in run_fold(task, stopped=(task.run / STOP).exists):
-            yield task.run, event
+        if task.run in failed:
+            continue
+        try:
+            for event in run_fold(task, stopped=(task.run / STOP).exists):
+                yield task.run, event
+        except TrainingError as error:
+            yield task.run, _given_up(task.fold, error, tolerant)
+            failed.add(task.run)
 
 
-def _side_by_side(tasks: Sequence[FoldTask], jobs: int) -> Iterator[tuple[Path, Event]]:
-    context = _context()
-    events: multiprocessing.Queue[tuple[Path, Event]] = context.Queue()
-    waiting = list(tasks)
-    running: dict[Key, BaseProcess] = {}
+def _given_up(fold: int, error: BaseException, tolerant: bool) -> Event:
+    """Return the event with which a run ends for a fold that failed, or raise."""
+    if not (tolerant and isinstance(error, TrainingError)):
+        raise error
+    return {"kind": "failed", "fold": fold, "text": str(error)}
+
+
+def _side_by_side(
+    tasks: Sequence[FoldTask], jobs: int, tolerant: bool
+) -> Iterator[tuple[Path, Event]]:
+    pool = _Pool(tasks, jobs)
+    failed: set[Path] = set()
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs and not _stopped(waiting):
-                task = waiting.pop(0)
-                process = context.Process(target=_in_process, args=(task, events))
-                process.start()
-                running[task.run, task.fold] = process
-            _check_alive(running)
-            try:
-                run, event = events.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                if not running:
-                    raise Stopped("Training stopped; resume it any time.") from None
+        while pool.busy:
+            heard = pool.hear()
+            if heard is None:
                 continue
-            if event["kind"] == "ended":
-                running.pop((run, event["fold"])).join()
-                if event["error"] is not None:
-                    raise event["error"]
-            else:
+            run, event = heard
+            if event["kind"] != "ended":
                 yield run, event
+            elif event["error"] is not None and run not in failed:
+                yield run, _given_up(event["fold"], event["error"], tolerant)
+                failed.add(run)
+                pool.give_up(run)
     finally:
-        _end(running)
+        pool.end()
+
+
+class _Pool:
+    """Processes that train folds, so many at once."""
+
+    def __init__(self, tasks: Sequence[FoldTask], jobs: int) -> None:
+        self._context = _context()
+        self._events: multiprocessing.Queue[tuple[Path, Event]] = self._context.Queue()
+        self._waiting, self._jobs = list(tasks), jobs
+        self._running: dict[Key, BaseProcess] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a fold waits or is trained."""
+        return bool(self._waiting or self._running)
+
+    def hear(self) -> tuple[Path, Event] | None:
+        """Begin what there is room for; return what a fold says, if any does soon.
+
+        The last word of a fold is ``ended``, with the error that ended it or None.
+        """
+        self._fill()
+        for (run, fold), process in self._running.items():
+            if not process.is_alive() and process.exitcode:
+                del self._running[run, fold]
+                why = _why_dead(run, fold, process.exitcode)
+                return run, {"kind": "ended", "fold": fold, "error": why}
+        try:
+            run, event = self._events.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            if not self._running:
+                raise Stopped("Training stopped; resume it any time.") from None
+            return None
+        if event["kind"] == "ended":
+            self._running.pop((run, event["fold"])).join()
+        return run, event
+
+    def give_up(self, run: Path) -> None:
+        """Begin no other fold of a run; those at work end after their step.
+
+        Killed, they could leave the queue locked for all others.
+        """
+        self._waiting = [task for task in self._waiting if task.run != run]
+        (run / STOP).touch()
+
+    def end(self) -> None:
+        """Kill what is left."""
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            process.join()
+
+    def _fill(self) -> None:
+        while (
+            self._waiting
+            and len(self._running) < self._jobs
+            and not (self._waiting[0].run / STOP).exists()
+        ):
+            task = self._waiting.pop(0)
+            process = self._context.Process(
+                target=_in_process, args=(task, self._events)
+            )
+            process.start()
+            self._running[task.run, task.fold] = process
+
+
+def _why_dead(run: Path, fold: int, exitcode: int) -> TrainingError:
+    if exitcode > 0:
+        return TrainingError(
+            f"Fold {fold} of {run.name} failed; its own message stands above."
+        )
+    return TrainingError(
+        f"The process of fold {fold} of {run.name} was killed (signal {exitcode}), "
+        "perhaps for lack of memory: resume with fewer --jobs."
+    )
 
 
 def _context() -> Any:
@@ -85,32 +171,6 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["napari_harm3.training.fold_pool"])
     return context
-
-
-def _stopped(waiting: Sequence[FoldTask]) -> bool:
-    return (waiting[0].run / STOP).exists()
-
-
-def _end(running: dict[Key, BaseProcess]) -> None:
-    for process in running.values():
-        process.terminate()
-    for process in running.values():
-        process.join()
-
-
-def _check_alive(running: dict[Key, BaseProcess]) -> None:
-    for (run, fold), process in running.items():
-        if process.is_alive() or process.exitcode == 0:
-            continue
-        if process.exitcode is not None and process.exitcode > 0:
-            raise TrainingError(
-                f"Fold {fold} of {run.name} failed; its own message stands above."
-            )
-        raise TrainingError(
-            f"The process of fold {fold} of {run.name} was killed (signal "
-            f"{process.exitcode}), perhaps for lack of memory: resume with fewer "
-            "--jobs."
-        )
 
 
 def _in_process(
