@@ -175,7 +175,7 @@ def test_methods_stand_in_the_groups_of_the_tables(qtbot):
 
 def test_epochs_follow_the_recipe_and_a_free_folder_is_named(qtbot, train):
     panel = train.one
-    assert panel.form.fields["training.epochs"].value == 16
+    assert panel.form.fields["training.epochs"].value == 24
     panel.form.fields["size"].value = "full"
     assert panel.form.fields["training.epochs"].value == 200
     panel.form.fields["size"].value = "small"
