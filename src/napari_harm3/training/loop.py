@@ -29,6 +29,7 @@ from napari_harm3.training.cost import cost_of
 from napari_harm3.training.events import EpochEvent, StepEvent
 from napari_harm3.training.exchange import exchanged
 from napari_harm3.training.health import Health
+from napari_harm3.training.memory_layout import copied_weights, put_channels_last
 from napari_harm3.training.metrics import auc
 from napari_harm3.training.objective import objective
 from napari_harm3.training.optimizers import optimizer_of
@@ -75,7 +76,7 @@ class Engine:
         self.config, self.fold = config, fold
         self.patch_width, self.folder = patch_width, folder
         self.accelerator = _accelerator(device, config.training.precision)
-        _put_channels_last(network)
+        put_channels_last(network)
         self.network, self.optimizer = self.accelerator.prepare(
             network, optimizer_of(network.parameters(), config.training)
         )
@@ -349,11 +350,7 @@ class Engine:
         self.progress = state.progress
 
     def _weights(self) -> Weights:
-        state = self._unwrapped().state_dict()
-        return {
-            name: tensor.detach().clone(memory_format=torch.contiguous_format)
-            for name, tensor in state.items()
-        }
+        return copied_weights(self._unwrapped())
 
     def _unwrapped(self) -> Any:
         return self.accelerator.unwrap_model(self.network)
@@ -373,16 +370,6 @@ def _positive_weight(cases: Sequence[CaseItem], training: TrainingConfig) -> flo
     if not training.class_weights or not positives:
         return 1.0
     return (len(cases) - positives) / positives
-
-
-def _put_channels_last(network: nn.Module) -> None:
-    """Lay out the weights of 3-D convolutions so that these take up to a third less.
-
-    `nn.Module.to` would refuse a network that has 2-D convolutions too.
-    """
-    for weight in network.parameters():
-        if weight.ndim == 5:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _accelerator(device: str, precision: str) -> Accelerator:
