@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from model_cases import TINY_VOLUME, case_batch, tiny_config
+from napari_harm3.explain.cells import Centres
 from napari_harm3.explain.faithfulness import faithfulness
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import Prediction
@@ -105,6 +106,25 @@ def test_random_blobs_are_paired_in_volume_and_size(batch):
     for curve in found.deletion.random:
         np.testing.assert_allclose(curve, found.deletion.evident, rtol=1e-4)
     assert found.deletion.p == 1
+
+
+def test_a_cell_is_taken_out_where_it_looks(batch):
+    """Cells of a strided convolution begin on the first voxel, not half a cell in."""
+
+    class Voxels(nn.Module):
+        def forward(self, batch):
+            return Prediction(logit=batch.mri[:, 1, 0, 0, 0, 0, 2:6].sum(dim=1))
+
+    batch.mri[0, 1, 0, 0] = 1
+    strided = Centres(start=(0.0, 0.0, 0.0), step=(2.0, 4.0, 4.0))
+    second = np.zeros(CELLS)
+    second[0, 0, 1] = 1
+    choices = {"centres": strided, "steps": 512, "most": 1, "fill": torch.zeros_like}
+
+    found = faithfulness(Voxels(), batch, {"t2_pre": second}, **choices)
+
+    # The second centre is at voxel 4.
+    assert found.deletion.evident[[0, 1]].tolist() == [4, 0]
 
 
 def test_the_same_seed_gives_the_same_curves(batch):

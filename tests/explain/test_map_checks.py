@@ -8,9 +8,11 @@ import torch
 
 from model_cases import TINY_VOLUME, case_batch, tiny_config
 from napari_harm3.cohort.case import ROLES
+from napari_harm3.explain.cells import equal_shares
 from napari_harm3.explain.checks import maps_of, randomisation, trial
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.ensemble import Ensemble
+from napari_harm3.explain.other_maps import CoarseMap
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import Prediction
 
@@ -82,12 +84,18 @@ def test_there_is_nothing_to_try_in_flat_maps(networks):
         return {"t1_pre": np.ones((len(batch.mri), 2, 2, 2))}
 
     cascade = found_by(randomisation(networks[:1], case_batch(1), flat))
-    needed = found_by(trial(networks[0], case_batch(1), {"t1_pre": np.ones((2, 2, 2))}))
+    needed = found_by(trial(networks[0], case_batch(1), of_t1(np.ones((2, 2, 2)))))
 
     assert (cascade["passed"], cascade["stages"]) == (False, [])
     assert cascade["between_folds"] is None
     assert "flat" in cascade["verdict"]
     assert "flat" in needed["not_applicable"]
+
+
+def of_t1(cam):
+    """Return a map of equal shares of the volume."""
+    centres = equal_shares(cam.shape, TINY_VOLUME)
+    return {"t1_pre": CoarseMap(array=cam, centres=centres)}
 
 
 class OneCube(torch.nn.Module):
@@ -105,8 +113,8 @@ def test_what_the_network_needs_is_told_from_what_it_does_not():
     right = np.exp(-away.astype(float))
     network = Ensemble([OneCube()], [1.0])
 
-    good = found_by(trial(network, batch, {"t1_pre": right}))
-    bad = found_by(trial(network, batch, {"t1_pre": np.flip(right).copy()}))
+    good = found_by(trial(network, batch, of_t1(right)))
+    bad = found_by(trial(network, batch, of_t1(np.flip(right).copy())))
 
     assert good["passed"] is True
     assert "needs what the map points to" in good["verdict"]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float
 from torch import nn
 
 from napari_harm3.data.dataset import CaseItem
@@ -60,9 +59,9 @@ class AskedCase:
         target = self.request.maps.target if for_target else "pcr"
         return Ensemble.of(self.predictor, self.sight, target)
 
-    def cells(self) -> dict[str, Float[np.ndarray, "d h w"]]:
+    def coarse(self) -> CoarseMaps:
         """Return the model's own maps cell by cell, as a mean over its folds."""
-        return {r: one.array for r, one in self._coarse(self.sight.folds).items()}
+        return self._coarse(self.sight.folds)
 
     def add(self, kind: str, coarse: CoarseMaps) -> None:
         """Lay maps on the volumes' grids."""

@@ -4,19 +4,19 @@ Cascading randomisation (`sanity`) beside a control that has to fail, whether a 
 repeats and how alike the folds' are, and deletion and insertion (`faithfulness`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool3d
 
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.faithfulness import Curves, faithfulness_steps
 from napari_harm3.explain.gradcam import heat_maps
+from napari_harm3.explain.other_maps import CoarseMaps
 from napari_harm3.explain.sanity import (
     MOST_ALIKE,
     HeatMaps,
@@ -105,7 +105,9 @@ def randomisation(
 
 
 def trial(
-    network: nn.Module, batch: CaseBatch, maps: Mapping[str, Float[np.ndarray, "d h w"]]
+    network: nn.Module,
+    batch: CaseBatch,
+    maps: CoarseMaps,
 ) -> Iterator[CheckStep]:
     """Yield a step a curve; at last whether the network needs what a map points to.
 
@@ -116,17 +118,19 @@ def trial(
     batch
         One case.
     maps
-        Its maps by role, of evidence for what the logit is of.
+        Its maps by role, of evidence for what the logit is of; all of one layer.
 
     Returns
     -------
     :
-        Found at last: ``verdict``, ``passed``, ``share`` of the cells at each step;
+        Found at last: ``verdict``, ``passed``, ``share`` of the voxels at each step;
         ``deletion`` and ``insertion`` with the logit ``evident``, that of random
         blobs as ``random_mean``, ``random_low``, ``random_high`` (5 and 95 %),
         ``area`` between them and ``p``. Or ``{"not_applicable": reason}``.
     """
-    for step in faithfulness_steps(network, batch, maps):
+    arrays = {role: one.array for role, one in maps.items()}
+    centres = next((one.centres for one in maps.values()), None)
+    for step in faithfulness_steps(network, batch, arrays, centres=centres):
         if step.found is None and step.of:
             yield CheckStep(step=step.step, of=step.of, text="deletion and insertion")
     if step.found is None:

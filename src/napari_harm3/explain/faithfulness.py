@@ -3,7 +3,9 @@
 The most evident cells are taken out of the volumes (deletion), or put into volumes
 that have nothing in them (insertion), and the logit is followed. It has to fall and
 to rise faster than with blobs of the same size and form elsewhere: the same map,
-shifted and mirrored at random, cell count and volume alike at every step.
+shifted and mirrored at random. A cell is what lies nearest to its centre, less at one
+border than at the other, so that steps are counted in voxels: within a cell, as many
+of each volume for the map as for a blob.
 
 References: Petsiuk et al., RISE, BMVC 2018; Samek et al., Evaluating the
 visualization of what a deep neural network has learned, TNNLS 2017.
@@ -21,18 +23,20 @@ from torch.nn.functional import adaptive_avg_pool3d, interpolate
 
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.explain.capture import evaluating
+from napari_harm3.explain.cells import Centres, equal_shares
 from napari_harm3.models.interface import CaseBatch
 
 STEPS = 20
 BLOBS = 20
 MOST = 0.5
-"""Share of the cells that is taken out or put in at the last step. Many maps are flat
+"""Share of the voxels that is taken out or put in at the last step. Many maps are flat
 where they show no evidence, and there the order of cells means nothing."""
 
 ROWS = 8
 """Variants of a case that pass the network at once."""
 
 Maps = Mapping[str, Float[np.ndarray, "d h w"]]
+Nearest = tuple[Int[np.ndarray, "D"], Int[np.ndarray, "H"], Int[np.ndarray, "W"]]
 Fill = Callable[[Float[Tensor, "V D H W"]], Float[Tensor, "V D H W"]]
 
 
@@ -44,7 +48,7 @@ class Curves:
     random: Float[np.ndarray, "blobs steps"]
     area: float
     """Between the mean random curve and the evident one, in units of the logit, times
-    the share of the cells; above zero the map is faithful."""
+    the share of the voxels; above zero the map is faithful."""
 
     p: float
     """One-sided: how often random blobs do as well, the map itself counted."""
@@ -55,7 +59,7 @@ class Faithfulness:
     """Both curves of one case."""
 
     share: Float[np.ndarray, "steps"]
-    """Of all cells, taken out or put in."""
+    """Of all voxels, taken out or put in."""
 
     deletion: Curves
     insertion: Curves
@@ -100,6 +104,7 @@ def faithfulness_steps(  # noqa: PLR0913 - each is a choice of the experiment
     batch: CaseBatch,
     maps: Maps,
     *,
+    centres: Centres | None = None,
     steps: int = STEPS,
     most: float = MOST,
     blobs: int = BLOBS,
@@ -118,10 +123,12 @@ def faithfulness_steps(  # noqa: PLR0913 - each is a choice of the experiment
         One case, on the network's device.
     maps
         Its maps by role, on one scale, of evidence for what the logit is of.
+    centres
+        Where their cells lie; `equal_shares` of the grid if they are not known.
     steps
         Points of each curve after the first; never more than there are cells.
     most
-        Share of the cells at the last of them.
+        Share of the voxels at the last of them.
     blobs
         Random shifts of the map.
     seed
@@ -136,21 +143,21 @@ def faithfulness_steps(  # noqa: PLR0913 - each is a choice of the experiment
         yield FaithfulnessStep(step=0, of=0)
         return
     rng = np.random.default_rng(seed)
-    last = max(round(most * cams.size), 1)
-    cuts = np.rint(np.linspace(0, last, min(steps, last) + 1)).astype(int)
+    share = np.linspace(0, most, min(steps, max(round(most * cams.size), 1)) + 1)
     evident = _order(cams, rng)
     orders = [evident, *(_order(_elsewhere(cams, rng), rng) for _ in range(blobs))]
     volumes = _volumes(batch, roles, fill or _blurred)
+    nearest = _nearest(cams.shape[1:], volumes.whole.shape[1:], centres)
+    voxels = np.tile(_voxels(nearest, cams.shape[1:]).ravel(), len(cams))
     deletion, insertion = [], []
     for number, order in enumerate(orders, start=1):
         # The maps share a scale, but a random blob is paired volume by volume.
         taken = _like(order, evident, len(cams))
-        keep = _kept(taken, cuts).reshape(-1, *cams.shape)
-        deletion.append(_logits(network, volumes, keep))
-        insertion.append(_logits(network, volumes, ~keep))
+        keep = _kept(taken, voxels, share).reshape(-1, *cams.shape)
+        deletion.append(_logits(network, volumes, keep, nearest))
+        insertion.append(_logits(network, volumes, ~keep, nearest))
         if number < len(orders):
             yield FaithfulnessStep(step=number, of=len(orders))
-    share = cuts / cams.size
     found = Faithfulness(
         share=share,
         deletion=_curves(np.stack(deletion), share, sign=-1),
@@ -190,13 +197,40 @@ def _like(
     return taken
 
 
+def _nearest(
+    cells: Sequence[int], size: Sequence[int], centres: Centres | None
+) -> Nearest:
+    """Return which cell is the nearest to each voxel, along z, y, x."""
+    centres = centres or equal_shares(cells, size)
+    z, y, x = (
+        np.floor((np.arange(voxels) - start) / step + 0.5)
+        .clip(0, count - 1)
+        .astype(int)
+        for voxels, count, start, step in zip(
+            size, cells, centres.start, centres.step, strict=True
+        )
+    )
+    return z, y, x
+
+
+def _voxels(nearest: Nearest, cells: Sequence[int]) -> Int[np.ndarray, "d h w"]:
+    """Return how many voxels each cell has."""
+    z, y, x = (
+        np.bincount(along, minlength=count)
+        for along, count in zip(nearest, cells, strict=True)
+    )
+    return z[:, None, None] * y[:, None] * x
+
+
 def _kept(
-    order: Int[np.ndarray, "cells"], cuts: Int[np.ndarray, "steps"]
+    order: Int[np.ndarray, "cells"],
+    voxels: Int[np.ndarray, "cells"],
+    share: Float[np.ndarray, "steps"],
 ) -> Bool[np.ndarray, "steps cells"]:
-    """Return which cells are still there at each step."""
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return rank[None] >= cuts[:, None]
+    """Return which cells are still there once a share of the voxels has gone."""
+    gone = np.empty(len(order))
+    gone[order] = voxels[order].cumsum() - voxels[order] / 2
+    return gone[None] >= share[:, None] * voxels.sum()
 
 
 def _volumes(batch: CaseBatch, roles: Sequence[str], fill: Fill) -> _Volumes:
@@ -216,15 +250,16 @@ def _logits(
     network: nn.Module,
     volumes: _Volumes,
     keep: Bool[np.ndarray, "steps V d h w"],
+    nearest: Nearest,
 ) -> Float[np.ndarray, "steps"]:
     """Return the logit with some cells whole and the others empty."""
     found = []
+    z, y, x = (torch.from_numpy(along).to(volumes.whole.device) for along in nearest)
     with evaluating(network), torch.inference_mode():
         for rows in np.array_split(keep, range(ROWS, len(keep), ROWS)):
-            mask = torch.from_numpy(rows).to(volumes.whole)
-            size = list(volumes.whole.shape[1:])
-            fine = interpolate(mask, size=size, mode="nearest-exact")
-            mixed = fine * volumes.whole + (1 - fine) * volumes.empty
+            cells = torch.from_numpy(rows).to(volumes.whole.device)
+            fine = cells[:, :, z[:, None, None], y[:, None], x]
+            mixed = torch.where(fine, volumes.whole, volumes.empty)
             logit = network(_variants(volumes, mixed)).logit
             found.append(logit.double().cpu().numpy())
     return np.concatenate(found)

@@ -96,7 +96,7 @@ def checked(
             networks, maker = asked.networks(), maps_of(request.maps)
             steps = randomisation(networks, asked.batch, maker)
         else:
-            steps = trial(asked.ensemble(for_target=True), asked.batch, asked.cells())
+            steps = trial(asked.ensemble(for_target=True), asked.batch, asked.coarse())
         for step in steps:
             if step.found is None:
                 yield Progress(stage=name, step=step.step, of=step.of, text=step.text)
