@@ -114,6 +114,29 @@ def test_a_click_on_a_patch_shows_where_it_looks(qtbot, hung, viewer, linked, tm
     assert not linked.back_button.isEnabled()
 
 
+def test_another_slide_of_the_case_is_coloured_when_it_is_opened(
+    qtbot, hung, viewer, linked, tmp_path
+):
+    view, (own,) = hung.session.slide_view(), hung.session.case.slides
+    other = tmp_path / "other.tif"
+    other.write_bytes(own.read_bytes())
+    click_patch(qtbot, hung, 1)
+    coloured = view.attention.face_color.copy()
+
+    with qtbot.waitSignal(view.opened, timeout=LONG):
+        view.open(other)
+
+    assert len(view.attention.data) == len(view.marked.data) == 0
+    role, cell = ASKS[1]
+    assert heat_at(viewer, role, centre(cell)) == pytest.approx(1, abs=0.2)
+
+    with qtbot.waitSignal(view.opened, timeout=LONG):
+        view.open(own)
+
+    np.testing.assert_allclose(view.attention.face_color, coloured)
+    np.testing.assert_allclose(view.marked.data[:, ::-1], MIDDLES[[1]])
+
+
 def test_a_click_on_a_voxel_colours_the_patches_that_look_there(
     qtbot, hung, viewer, linked, tmp_path
 ):

@@ -68,6 +68,9 @@ class Explanation:
     threshold: float
     """From which probability on the model says pCR."""
 
+    made_up: bool
+    """Whether the model has learned from made-up patients."""
+
 
 def explain_case(
     predictor: Predictor, prepared: PreparedCase, config: ExplainConfig = FIG_2
@@ -132,4 +135,5 @@ def explain_case(
         cells_assumed=any(one.cells.centres.assumed for one in volumes.values()),
         config=config,
         threshold=predictor.threshold(sight.folds),
+        made_up=predictor.made_up,
     )

@@ -29,6 +29,9 @@ class Session(QObject):
     explained = Signal(object)
     """What an explanation folder says of the case, and ``folder``."""
 
+    slide_opened = Signal(object)
+    """The slide's dock shows another slide, or None."""
+
     slide_clicked = Signal(float, float)
     """Level-0 x and y of a click on the slide."""
 
@@ -120,6 +123,7 @@ class Session(QObject):
                 self._slide, name=SLIDE_DOCK, area="right"
             )
             self._slide.clicked.connect(self.slide_clicked)
+            self._slide.opened.connect(self.slide_opened)
             self._slide.destroyed.connect(self._forget_slide)
         return self._slide
 

@@ -51,6 +51,7 @@ MOST_CELLS = 16
 HEADING = 0.55
 """Height of the strip above the pictures, inches."""
 
+MADE_UP = "   model of a made-up cohort (phantom)"
 METHODS = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
@@ -201,7 +202,7 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
     cell = " x ".join(f"{mm:.0f}" for mm in explanation.cell_mm)
     heading = figure.suptitle(
         f"{explanation.case_id}   p(pCR) {explanation.probability:.2f}   "
-        f"{explanation.seen}",
+        f"{explanation.seen}{MADE_UP if explanation.made_up else ''}",
         y=1 - 0.1 / height,
         va="top",
         color=INK,

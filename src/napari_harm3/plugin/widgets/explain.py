@@ -57,6 +57,7 @@ class ExplainWidget(QWidget):
         self.viewer = napari_viewer
         self.session = Session.of(napari_viewer)
         self._request: int | None = None
+        self._attention: dict[str, Any] = {}
         self._laid = False
         self.model_path = PathField(
             "Run or model folder", folder=True, chosen=self._chosen
@@ -99,10 +100,14 @@ class ExplainWidget(QWidget):
         self._lay_out()
         self.maps.ready.connect(self._lay)
         self.link.changed.connect(self._show_heat)
-        self.session.case_changed.connect(self._case_changed)
-        self.session.explained.connect(self._show)
-        self.session.moved.connect(self._follow)
+        self._hear(self.session)
         self._enable()
+
+    def _hear(self, session: Session) -> None:
+        session.case_changed.connect(self._case_changed)
+        session.explained.connect(self._show)
+        session.moved.connect(self._follow)
+        session.slide_opened.connect(self._colour_slide)
 
     def _lay_out(self) -> None:
         also, buttons = QHBoxLayout(), QHBoxLayout()
@@ -266,6 +271,8 @@ class ExplainWidget(QWidget):
         )
         cell = " x ".join(f"{mm:.0f}" for mm in explanation["cell_mm"])
         fine = f"One cell of the map is {cell} mm." if cell else "It sees no volume."
+        if explanation.get("cells_assumed"):
+            fine += " Where cells lie is assumed: the model does not say."
         silent = [TITLES[role] for role in explanation["messages"]]
         quiet = f" No positive evidence in: {', '.join(silent)}." if silent else ""
         self.status.setText(f"Trained on {trained_on}. {fine}{quiet}")
@@ -285,9 +292,15 @@ class ExplainWidget(QWidget):
         self._compare(explanation)
         if not self._laid:
             attention = Path(explanation["attention"]).read_text(encoding="utf-8")
-            self.session.slide_view().show_attention(json.loads(attention))
-            self._laid = True
+            self._attention, self._laid = json.loads(attention), True
+            self.session.slide_view().show_attention(self._attention)
         self.drawn.emit(explanation)
+
+    def _colour_slide(self) -> None:
+        """Colour another slide of the case as the one before was."""
+        if self._laid and self.session.explanation is not None:
+            self.session.slide_view().show_attention(self._attention)
+            self.link.ask_again()
 
     def _compare(self, explanation: dict[str, Any]) -> None:
         """Show how the map on show agrees with the annotations."""

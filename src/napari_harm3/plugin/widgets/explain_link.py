@@ -154,8 +154,10 @@ class LinkBox(QWidget):
         else:
             self._cross.hide()
             said += " They take nothing of this patch."
-        session.slide_view().back_to_attention()
-        session.slide_view().mark(np.array([(x, y)]), (width, height))
+        view = session.slide_view()
+        view.back_to_attention()
+        shown_here = patch in self._on_show(link)
+        view.mark(np.array([(x, y)] * shown_here).reshape(-1, 2), (width, height))
         self._say(said)
 
     def ask_place(self, role: str, place: Place) -> None:
@@ -213,8 +215,7 @@ class LinkBox(QWidget):
 
     def _colour(self, link: CaseLink, shown: Shares) -> str:
         """Colour the patches of the slide on show; say which is the strongest."""
-        view = self._session.slide_view()
-        own = _on_slide(link, view.slide.name if view.slide is not None else "")
+        view, own = self._session.slide_view(), self._on_show(link)
         if not len(own):
             return "Their slide is not on show. The strongest takes"
         side = link.places.sides[link.places.slide[own[0]]].tolist()
@@ -227,6 +228,13 @@ class LinkBox(QWidget):
         if shown[first[0]] < shown.max():
             return "The strongest lies on another slide, with"
         return f"Strongest: the patch at {x:.0f}, {y:.0f} with"
+
+    def _on_show(self, link: CaseLink) -> Int[np.ndarray, "n"]:
+        """Return the patches of the slide on show whose places are known."""
+        slide = self._session.slide_view().slide
+        names = [slide is not None and slide.name == one for one in link.places.names]
+        here = np.array(names, bool)[link.places.slide]
+        return np.flatnonzero(here & link.places.known)
 
     def _settle(self, read: tuple[dict[str, Any], CaseLink | None, str]) -> None:
         explanation, link, reason = read
@@ -293,12 +301,6 @@ def _read(path: Path) -> tuple[CaseLink | None, str]:
         return CaseLink.from_npz(path), ""
     except ModelError as error:
         return None, str(error)
-
-
-def _on_slide(link: CaseLink, name: str) -> Int[np.ndarray, "n"]:
-    """Return the patches of a slide whose places are known."""
-    names = np.array([other == name for other in link.places.names], bool)
-    return np.flatnonzero(names[link.places.slide] & link.places.known)
 
 
 def _strength(shares: Shares, lift: Shares, every: str) -> str:
