@@ -111,7 +111,8 @@ def test_a_batch_without_any_volume_is_no_accident(training: bool) -> None:
     prediction = network(replace(batch, mri_avail=torch.zeros_like(batch.mri_avail)))
 
     assert prediction.logit.isfinite().all()
-    assert [loss.item() for loss in prediction.losses.values()] == [0.0] * 5
+    losses = [loss.item() for loss in prediction.losses.values()]
+    assert losses == [0.0] * 5 * training  # nothing is learned in evaluation
 
 
 @pytest.mark.parametrize("fields", [{}, {"temporal": "sum"}, {"attention_2": False}])
@@ -148,7 +149,7 @@ def test_a_missing_input_changes_only_its_own_case() -> None:
 
 
 def test_a_missing_time_leaves_no_crossed_term() -> None:
-    network, batch = build().eval(), case_batch(1)
+    network, batch = build(), case_batch(1)
 
     losses = network(without(batch, (0, 0), (1, 0))).losses
 

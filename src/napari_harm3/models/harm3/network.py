@@ -47,7 +47,7 @@ class SequenceOutcome:
     """X of pre and post as maps, in the graph."""
 
     terms: dict[str, Term] = field(default_factory=dict)
-    """Eq. (4) and (5), case by case."""
+    """Eq. (4) and (5), case by case; in training alone."""
 
     latents: tuple[Latent, ...] = ()
 
@@ -213,6 +213,9 @@ class Harm3(nn.Module):
             return self._merged(tokens, available, maps)
         vae = self.vaes[number % len(self.vaes)]
         decoupled = vae(maps, compared_by_token(batch.aligned, self.config))
+        merged = self._merged(decoupled.own, available, maps)
+        if not self.training:
+            return merged
         terms = decoupling_terms(
             decoupled,
             available=available,
@@ -220,7 +223,6 @@ class Harm3(nn.Module):
             label=batch.label,
             config=self.config,
         )
-        merged = self._merged(decoupled.own, available, maps)
         return replace(merged, terms=terms, latents=tuple(decoupled.latents))
 
     def _maps(
@@ -283,7 +285,7 @@ class Harm3(nn.Module):
         )
 
     def _losses(self, outcomes: Sequence[SequenceOutcome]) -> dict[str, Tensor]:
-        if not self.vaes:
+        if not outcomes[0].terms:
             return {}
         names = ("reconstruction", "kl", "contrast", "own", "cross")
         return {
@@ -299,7 +301,7 @@ class Harm3(nn.Module):
         ``mean`` [B, S, T, n, Z] and ``features`` [B, S, T, N, C] of ``available``
         [B, S, T] volumes; ``variant_cosine`` [B, S] holds where its mask does.
         """
-        if not self.vaes:
+        if not outcomes[0].terms:
             return {}
         streams = [latent for outcome in outcomes for latent in outcome.latents]
         order = (len(SEQUENCES), len(TIMES))
