@@ -38,6 +38,8 @@ ALTERNATIVES = [
     {"attention_1": False, "attention_2": False},
     {"sequence_layers": 2},
     {"relative_position": False},
+    {"stream_embedding": False},
+    {"slide_dropout": 0.0},
     {"cross_heads": 2},
     {"residual_query": True},
     {"dropout": 0.5},
@@ -129,6 +131,24 @@ def test_what_fills_an_absent_volume_has_no_say(fields) -> None:
 
     assert torch.equal(one.logit, other.logit)
     assert one.losses == other.losses
+
+
+def test_in_training_some_mri_has_to_do_without_its_slide() -> None:
+    network = build(slide_dropout=0.5, dropout=0.0)
+    batch = case_batch(64)
+    attention = network(batch).attn["pooling"]
+    looked = attention.flatten(1).any(dim=1)
+
+    assert 16 < looked.sum() < 48
+    assert network.eval()(batch).attn["pooling"].flatten(1).any(dim=1).all()
+
+
+def test_a_case_is_never_left_with_nothing() -> None:
+    network = build(slide_dropout=0.9, missing="tokens")
+    batch = case_batch(16)
+    alone = replace(batch, mri_avail=torch.zeros_like(batch.mri_avail))
+
+    assert network(alone).attn["pooling"].flatten(1).any(dim=1).all()
 
 
 def test_what_fills_an_absent_slide_has_no_say() -> None:

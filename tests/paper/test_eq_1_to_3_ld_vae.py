@@ -12,6 +12,13 @@ GRID = (2, 3, 2)
 ALIGNED = torch.tensor([True, True])
 
 
+def learned(module):
+    """Return a module whose weights are no longer those it begins with."""
+    for weight in module.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    return module.double()
+
+
 def numbers(tensor):
     return tensor.detach().numpy()
 
@@ -78,7 +85,7 @@ def volumes():
 
 
 def test_the_latent_is_the_mean_plus_scaled_standard_noise(volumes) -> None:
-    branch = VaeBranch(tiny_config()).double()
+    branch = learned(VaeBranch(tiny_config()))
     mean, log_variance = encoded(branch, numbers(volumes[0]))
     torch.manual_seed(1)
     noise = numbers(torch.randn(mean.shape, dtype=torch.float64))
@@ -97,7 +104,7 @@ def test_the_latent_is_the_mean_plus_scaled_standard_noise(volumes) -> None:
 
 
 def test_no_noise_is_added_outside_training(volumes) -> None:
-    branch = VaeBranch(tiny_config()).double()
+    branch = learned(VaeBranch(tiny_config()))
 
     latent = branch(volumes[0], sample=False)
 
@@ -108,7 +115,7 @@ def test_no_noise_is_added_outside_training(volumes) -> None:
 
 
 def test_each_decoder_joins_its_variant_part_with_either_inherent_part(volumes) -> None:
-    vae = LdVae(tiny_config()).double().eval()
+    vae = learned(LdVae(tiny_config())).eval()
     branches = [vae.pre, vae.post]
 
     decoupled = vae((volumes[0], volumes[1]), ALIGNED)
@@ -128,7 +135,7 @@ def test_each_decoder_joins_its_variant_part_with_either_inherent_part(volumes) 
 
 
 def test_an_unaligned_case_lends_its_inherent_part_pooled(volumes) -> None:
-    vae = LdVae(tiny_config()).double().eval()
+    vae = learned(LdVae(tiny_config())).eval()
 
     decoupled = vae((volumes[0], volumes[1]), torch.tensor([True, False]))
 
@@ -140,7 +147,7 @@ def test_an_unaligned_case_lends_its_inherent_part_pooled(volumes) -> None:
 
 
 def test_one_latent_for_a_whole_volume_reaches_every_cell(volumes) -> None:
-    branch = VaeBranch(tiny_config(latent="global")).double()
+    branch = learned(VaeBranch(tiny_config(latent="global")))
 
     latent: Latent = branch(volumes[0], sample=False)
     rebuilt = branch.reconstruct(latent.inherent, latent.variant, volumes[0])
@@ -150,9 +157,19 @@ def test_one_latent_for_a_whole_volume_reaches_every_cell(volumes) -> None:
 
 
 def test_the_split_can_be_the_halves_of_the_latent(volumes) -> None:
-    branch = VaeBranch(tiny_config(split="chunk")).double()
+    branch = learned(VaeBranch(tiny_config(split="chunk")))
 
     latent = branch(volumes[0], sample=False)
 
     halves = torch.cat([latent.inherent, latent.variant], dim=-1)
     torch.testing.assert_close(halves, latent.mean)
+
+
+def test_it_begins_as_a_passage_with_little_noise(volumes) -> None:
+    vae = LdVae(tiny_config()).double()  # in training: with noise
+
+    decoupled = vae((volumes[0], volumes[1]), ALIGNED)
+
+    for own, latent in zip(decoupled.own, decoupled.latents, strict=True):
+        pairs = np.stack([numbers(own).ravel(), numbers(latent.features).ravel()])
+        assert np.corrcoef(pairs)[0, 1] > 0.8

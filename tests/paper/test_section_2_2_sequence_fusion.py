@@ -109,3 +109,21 @@ def test_only_the_streams_bias_tells_sequences_apart(position, streams_differ) -
     of_swapped = fusion(tokens.roll(half, dims=1), mask)  # T2 first, then T1
 
     assert torch.allclose(of_swapped.roll(half, dims=1), answer) != streams_differ
+
+
+def test_before_and_after_do_not_add_up_to_the_same(position) -> None:
+    """Whatever is averaged over the tokens, a lesion that grew is none that shrank."""
+    torch.nn.init.zeros_(position.by_stream)
+    tokens = torch.randn(1, TOKENS, WIDTH).double()
+    mask = torch.ones(1, TOKENS, dtype=torch.bool)
+    swapped = tokens.roll(TOKENS // 2, dims=1)
+
+    def means(streams):
+        fusion = SequenceFusion(
+            width=WIDTH, heads=HEADS, layers=1, position=position, streams=streams
+        ).double()
+        return [fusion(one, mask).mean(dim=1) for one in (tokens, swapped)]
+
+    torch.testing.assert_close(*means(streams=0))
+    one, other = means(streams=STREAMS)
+    assert not torch.allclose(one, other, atol=0.01)

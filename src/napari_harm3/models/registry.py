@@ -137,7 +137,8 @@ TABLE_2 = _in(
 BEYOND = _in(
     "beyond",
     replace(
-        _harm3("harm3-paper", "HARM3-Fusion, the paper's recipe", "Table 1, 'Ours'"),
+        _harm3("harm3-paper", "HARM3-Fusion, the paper's recipe", "Table 1, 'Ours'",
+               stream_embedding=False, slide_dropout=0.0),
         recipe={"class_weights": False, "inner_fraction": 0.0, "ema": 0.0},
     ),
     _harm3("harm3-label", "HARM3-Fusion, label-aware Eq. 5",

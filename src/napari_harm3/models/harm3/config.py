@@ -19,7 +19,7 @@ InPlane = Literal[4, 8, 16, 32]
 class Harm3Config(ModelConfig):
     """The network of sections 2.1 to 2.3.
 
-    The defaults are the reading that ``harm3`` and ``harm3-paper`` share.
+    The defaults are ``harm3``; ``harm3-paper`` leaves out what only helps it to learn.
     """
 
     network: Literal["harm3"] = "harm3"
@@ -99,6 +99,10 @@ class Harm3Config(ModelConfig):
     relative_position: bool = True
     """The bias by 3-D offset and by pair of streams; its form is not given."""
 
+    stream_embedding: bool = True
+    """Tell its layers by a learned vector which sequence and time a token is of; the
+    paper is silent. Relative positions say whom to attend to, not what was found."""
+
     # 2.3
     attention_2: bool = True
     """Row 3 of Table 2 when False: MRI and slide tokens are concatenated."""
@@ -122,6 +126,11 @@ class Harm3Config(ModelConfig):
     """Of the MLP; the paper is silent."""
 
     # Beyond the paper
+    slide_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """Share of the cases of a training step whose MRI has to do without the slide.
+    Eq. (7) lets the slide speak through the weights of its attention, which is learned
+    in an epoch; the volumes, which take many, are then never learned."""
+
     slide: bool = True
     """False leaves the slide out: learned queries ask the MRI in its place."""
 

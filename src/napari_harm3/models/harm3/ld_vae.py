@@ -12,6 +12,9 @@ from napari_harm3.models.harm3.config import Harm3Config
 Maps = Float[Tensor, "B C d h w"]
 Tokens = Float[Tensor, "B N C"]
 
+QUIET = -4.0
+"""Log-variance of the latent at first: noise of an eighth of a standard deviation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Latent:
@@ -27,7 +30,12 @@ class Latent:
 
 
 class VaeBranch(nn.Module):
-    """Encoder E_i, decoder D_i and the split of one time point."""
+    """Encoder E_i, decoder D_i and the split of one time point.
+
+    It begins as a passage: the features go through nearly as they are. Drawn at random,
+    its layers and a unit of noise leave next to nothing of what was seen, and there is
+    an easier way to a low loss: by the slide.
+    """
 
     def __init__(self, config: Harm3Config) -> None:
         super().__init__()
@@ -35,15 +43,16 @@ class VaeBranch(nn.Module):
         half = width // 2
         self.pooled = config.latent == "global"
         self.encode = nn.Sequential(_convolution(config.vae_kernel, width), nn.GELU())
-        self.to_mean = nn.Conv3d(width, width, 1)
-        self.to_log_variance = nn.Conv3d(width, width, 1)
-        self.to_inherent: nn.Module = nn.Linear(width, half)
-        self.to_variant: nn.Module = nn.Linear(width, half)
+        self.to_mean = _passage(nn.Conv3d(width, width, 1))
+        self.to_log_variance = _quiet(nn.Conv3d(width, width, 1))
+        first, second = torch.eye(width).chunk(2)
+        self.to_inherent: nn.Module = _linear(first)
+        self.to_variant: nn.Module = _linear(second)
         if config.split == "chunk":
             self.to_inherent, self.to_variant = _Half(0, half), _Half(half, width)
-        self.join = nn.Linear(width, width)
+        self.join = _linear(torch.eye(width))
         self.decode = nn.Sequential(nn.GELU(), _convolution(config.vae_kernel, width))
-        self.out = nn.Conv3d(width, width, 1)
+        self.out = _passage(nn.Conv3d(width, width, 1))
 
     def forward(self, maps: Maps, *, sample: bool) -> Latent:
         """Return the latent of Eq. (1) and its two parts, Eq. (2)."""
@@ -149,8 +158,31 @@ class _Half(nn.Module):
         return latent[..., self.start : self.stop]
 
 
-def _convolution(kernel: str, width: int) -> nn.Module:
+def _convolution(kernel: str, width: int) -> nn.Conv3d:
     if kernel == "pointwise":
-        return nn.Conv3d(width, width, 1)
+        return _passage(nn.Conv3d(width, width, 1))
     groups = width if kernel == "depthwise" else 1
-    return nn.Conv3d(width, width, 3, padding=1, groups=groups)
+    return _passage(nn.Conv3d(width, width, 3, padding=1, groups=groups))
+
+
+def _passage(layer: nn.Conv3d) -> nn.Conv3d:
+    """Return a convolution that begins by changing nothing."""
+    nn.init.dirac_(layer.weight, layer.groups)
+    layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
+    return layer
+
+
+def _quiet(layer: nn.Conv3d) -> nn.Conv3d:
+    """Return a convolution that begins as one constant log-variance."""
+    nn.init.zeros_(layer.weight)
+    layer.bias = nn.Parameter(torch.full((layer.out_channels,), QUIET))
+    return layer
+
+
+def _linear(weight: Float[Tensor, "out in"]) -> nn.Linear:
+    """Return a fully connected layer that begins with these weights."""
+    out, into = weight.shape
+    layer = nn.Linear(into, out)
+    layer.weight.data.copy_(weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -102,6 +102,7 @@ class Harm3(nn.Module):
                 heads=config.sequence_heads,
                 layers=config.sequence_layers,
                 position=position,
+                streams=streams if config.stream_embedding else 0,
             )
         self.absent: nn.Parameter | None = None
         if config.missing == "tokens":
@@ -166,7 +167,7 @@ class Harm3(nn.Module):
     ) -> Float[Tensor, "B k C"]:
         """Return the tokens that the head sees; note who attended to what."""
         slide, attention["pooling"] = self.pooling(
-            batch.wsi, batch.wsi_mask, batch.wsi_avail
+            batch.wsi, batch.wsi_mask, self._slides_shown(batch)
         )
         if self.modality_fusion is None:
             return torch.cat([mri * mask[..., None], slide], dim=1)
@@ -177,6 +178,14 @@ class Harm3(nn.Module):
             keys = mask | ~mask.any(dim=1, keepdim=True)
         fused, attention["cross"] = self.modality_fusion(slide, mri, keys)
         return fused
+
+    def _slides_shown(self, batch: CaseBatch) -> Bool[Tensor, "B"]:
+        """Return whose slide is looked at; in training some MRI is left alone."""
+        share = self.config.slide_dropout
+        if not (self.training and share):
+            return batch.wsi_avail
+        alone = torch.rand(len(batch.wsi), device=batch.wsi.device) < share
+        return batch.wsi_avail & ~(alone & batch.mri_avail.flatten(1).any(dim=1))
 
     def token_layout(self) -> Int[Tensor, "M 5"]:
         """Return sequence, time, z, y, x of every MRI token, in the fusion's order.

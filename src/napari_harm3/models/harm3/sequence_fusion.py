@@ -57,11 +57,25 @@ class SelfAttentionLayer(nn.Module):
         tokens: Float[Tensor, "B M C"],
         bias: Float[Tensor, "heads M M"] | None,
         mask: Bool[Tensor, "B M"],
+        origin: Float[Tensor, "M C"] | None = None,
     ) -> Float[Tensor, "B M C"]:
-        """Return the tokens after both parts; masked tokens answer nobody."""
+        """Return the tokens after both parts; masked tokens answer nobody.
+
+        Parameters
+        ----------
+        tokens
+            Of all streams.
+        bias
+            Added to the scores, by pair of tokens.
+        mask
+            False for tokens of absent volumes.
+        origin
+            What each part is told besides of where a token is from.
+        """
+        told = 0 if origin is None else origin
         query, key, value = (
             split_heads(part, self.heads)
-            for part in self.to_qkv(self.norm_1(tokens)).chunk(3, dim=-1)
+            for part in self.to_qkv(self.norm_1(tokens) + told).chunk(3, dim=-1)
         )
         scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
         if bias is not None:
@@ -69,11 +83,23 @@ class SelfAttentionLayer(nn.Module):
         attention = self.tap(masked_softmax(scores, mask[:, None, None]))
         mixed = (attention @ value).transpose(1, 2).flatten(2)
         tokens = tokens + self.out(mixed)
-        return tokens + self.feed_forward(self.norm_2(tokens))
+        return tokens + self.feed_forward(self.norm_2(tokens) + told)
 
 
 class SequenceFusion(nn.Module):
-    """Attention-1 of Table 2."""
+    """Attention-1 of Table 2.
+
+    Parameters
+    ----------
+    width
+        Length of a token.
+    heads, layers
+        Of the self-attention.
+    position
+        The bias of Eq. (6)'s keys by where tokens lie; none if None.
+    streams
+        Sequences times time points that are told apart by a learned vector each, or 0.
+    """
 
     def __init__(
         self,
@@ -82,9 +108,13 @@ class SequenceFusion(nn.Module):
         heads: int,
         layers: int,
         position: RelativePosition | None,
+        streams: int = 0,
     ) -> None:
         super().__init__()
         self.position = position
+        # A bias says whom to attend to, not what it is that was found there: without
+        # these, before and after would be added up as one.
+        self.streams = nn.Parameter(torch.randn(streams, width)) if streams else None
         self.layers = nn.ModuleList(
             [SelfAttentionLayer(width=width, heads=heads) for _ in range(layers)]
         )
@@ -94,6 +124,10 @@ class SequenceFusion(nn.Module):
     ) -> Float[Tensor, "B M C"]:
         """Return the MRI tokens with what the sequences know of each other."""
         bias = None if self.position is None else self.position()
+        origin = None
+        if self.streams is not None:
+            cells = tokens.shape[1] // len(self.streams)
+            origin = self.streams.repeat_interleave(cells, dim=0)
         for layer in self.layers:
-            tokens = layer(tokens, bias, mask)
+            tokens = layer(tokens, bias, mask, origin)
         return tokens
