@@ -26,6 +26,7 @@ from napari_harm3.explain.cells import Axes, Centres, equal_shares
 
 VOXELS = Centres(start=(0.0, 0.0, 0.0), step=(1.0, 1.0, 1.0))
 POOL = re.compile(r"(Max|Avg)Pool[23]D(WithIndices)?Backward")
+MOVES = re.compile(r"Convolution|Slice|Max|Avg|ConstantPad|Reflection|Replication")
 PAD = re.compile(r"(ConstantPadNd|(Reflection|Replication)Pad[23]D)Backward")
 SPATIAL = 3
 """The last axes of a tensor: z, y, x."""
@@ -66,15 +67,18 @@ def _follow(last: Node | None, volumes: Tensor, found: dict[Node | None, Ways]) 
         node = waiting[-1]
         if node is None or node in found:
             waiting.pop()
-        elif getattr(node, "variable", None) is volumes:
-            found[node] = frozenset([VOXELS])
-        else:
-            before = [one for one, _ in node.next_functions]
-            missing = [one for one in before if one not in found]
-            waiting += missing
-            if not missing:
-                ways = frozenset[Centres]().union(*(found[one] for one in before))
-                found[node] = frozenset(_after(way, node) for way in ways)
+            continue
+        before = [one for one, _ in node.next_functions]
+        if not before:
+            mine = getattr(node, "variable", None) is volumes
+            found[node] = frozenset([VOXELS] if mine else [])
+            continue
+        missing = [one for one in before if one not in found]
+        waiting += missing
+        if not missing:
+            ways = frozenset[Centres]().union(*[found[one] for one in before])
+            moved = MOVES.match(node.name())
+            found[node] = frozenset([_after(w, node) for w in ways]) if moved else ways
 
 
 def _after(before: Centres, node: Any) -> Centres:
