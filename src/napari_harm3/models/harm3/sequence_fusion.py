@@ -96,7 +96,7 @@ class SequenceFusion(nn.Module):
     heads, layers
         Of the self-attention.
     position
-        The bias of Eq. (6)'s keys by where tokens lie; none if None.
+        Bias of its scores by where tokens lie; none if None.
     streams
         Sequences times time points that are told apart by a learned vector each, or 0.
     """
