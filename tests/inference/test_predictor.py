@@ -144,7 +144,10 @@ def asked(model, one) -> float:
 
 def spoil_weights(model):
     path = model / "fold-1" / "best.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    content = path.read_bytes()
+    path.write_bytes(
+        content[:-1] + bytes([content[-1] ^ 1])
+    )  # another, whatever it was
 
 
 def truncate_json(model):
