@@ -36,3 +36,14 @@ def volume_on(grid, array):
         name="made.nii.gz",
         sha256="0" * 64,
     )
+
+
+def centre_of(affine, size):
+    return (affine @ [*((np.array(size) - 1) / 2), 1])[:3]
+
+
+def grid_about(source, shape, spacing):
+    affine = np.diag([*spacing, 1.0])[[2, 1, 0, 3]]
+    middle = centre_of(source.affine, source.shape)
+    affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return Geometry(shape=shape, affine=affine)

@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from mri_grids import oriented
+from mri_grids import grid_about, oriented
 from napari_harm3.explain.agreement import agreement, field_of_view
 from napari_harm3.explain.cells import (
     CellGrid,
@@ -95,6 +96,35 @@ def test_a_map_is_drawn_on_a_volume_as_on_the_models_grid(centres):
     heat = drawn(cam, grid, NATIVE)
 
     np.testing.assert_allclose(heat.T, by_hand(cam, centres), atol=1e-6)
+
+
+@pytest.mark.parametrize("tilt", [(0, 0, 0), (5, -3, 8)])
+@pytest.mark.parametrize("start", [0.0, 1.5, 4.0])
+def test_a_map_is_drawn_as_a_plain_reading_has_it(tilt, start):
+    native = oriented((0, 1, 2), (-1, -1, 1), (61, 63, 47), (1.0, 1.1, 3.0), tilt)
+    grid = grid_about(native, (12, 16, 20), (6.0, 3.1, 2.3))
+    centres = Centres(start=(start,) * 3, step=(4.0, 4.0, 4.0))
+    cells = cell_grid((3, 4, 5), grid.shape, grid.affine, centres)
+    cam = np.random.default_rng(0).random(cells.shape, dtype=np.float32)
+
+    heat = drawn(cam, cells, native)
+
+    matrix = np.linalg.inv(cells.affine) @ native.affine
+    expected = ndimage.affine_transform(
+        cam.astype(np.float64),
+        matrix[:3, :3],
+        matrix[:3, 3],
+        output_shape=native.shape,
+        order=1,
+        mode="nearest",
+    )
+    place = np.einsum("ij,jxyz->ixyz", matrix[:3, :3], np.indices(native.shape))
+    place += matrix[:3, 3, None, None, None]
+    first, last = cells.view[:, :, None, None, None]
+    depth = np.minimum(place - first, last - place).min(axis=0)
+    assert 0.1 < (depth > 0).mean() < 0.9
+    np.testing.assert_allclose(heat[depth > 1e-4], expected[depth > 1e-4], atol=1e-5)
+    assert not heat[depth < -1e-4].any()
 
 
 @every_layout

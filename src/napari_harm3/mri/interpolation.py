@@ -25,8 +25,9 @@ def interpolated(
     matrix: Matrix,
     shape: Shape,
     *,
-    outside: float,
-    most: np.float32,
+    outside: float = 0.0,
+    most: float | np.float32 = np.inf,
+    limits: Float[np.ndarray, "2 3"] | None = None,
 ) -> Float32[np.ndarray, "..."]:
     """Return an array at the places of another grid.
 
@@ -39,20 +40,28 @@ def interpolated(
     shape
         Of the other grid.
     outside
-        What stands beyond the centres of the array's outer voxels.
+        What stands beyond the limits.
     most
         Greater values of the array count as this one: to lower them here saves a copy
         of it, and whole numbers need not be made float32 before.
+    limits
+        First and last index of the array that is asked for, within the centres of its
+        outer voxels; these if not given.
     """
+    if limits is None:
+        limits = np.array([np.zeros(3), np.array(array.shape) - 1])
     # The axis with the smallest step in memory goes last; NIfTI's is the first.
     order = np.argsort(array.strides, kind="stable")[::-1]
     array, matrix = array.transpose(order), matrix[[*order, 3]]
+    limits = limits[:, order] + np.array([[-STRAIGHT], [STRAIGHT]])
+    cap = np.float32(most)
     result = np.full(shape, outside, dtype=np.float32)
     axes = _straight_axes(matrix)
     if axes is None:
-        _fill_obliquely(result, array, matrix, most)
+        _fill_obliquely(result, array, matrix, limits, cap)
     else:
-        _fill_along_axes(result.transpose(axes), array, matrix[:, [*axes, 3]], most)
+        matrix = matrix[:, [*axes, 3]]
+        _fill_along_axes(result.transpose(axes), array, matrix, limits, cap)
     return result
 
 
@@ -96,9 +105,11 @@ class _Line:
         return _between(lower, plane.take(self.above, axis=axis), weight)
 
 
-def _line(step: float, start: float, count: int, size: int) -> _Line:
+def _line(
+    step: float, start: float, count: int, size: int, limits: Float[np.ndarray, "2"]
+) -> _Line:
     index = step * np.arange(count) + start
-    inside = np.flatnonzero((index >= -STRAIGHT) & (index <= size - 1 + STRAIGHT))
+    inside = np.flatnonzero((index >= limits[0]) & (index <= limits[1]))
     index = np.clip(np.round(index[inside], DECIMALS), 0, size - 1)
     below = index.astype(int)
     return _Line(
@@ -113,12 +124,13 @@ def _fill_along_axes(
     result: Float32[np.ndarray, "P R C"],
     array: Shaped[np.ndarray, "X Y Z"],
     matrix: Matrix,
+    limits: Float[np.ndarray, "2 3"],
     most: np.float32,
 ) -> None:
     """Interpolate along one axis after the other: the same sum, far fewer products."""
     depth, height, width = (
-        _line(matrix[axis, axis], matrix[axis, 3], count, array.shape[axis])
-        for axis, count in enumerate(result.shape)
+        _line(matrix[a, a], matrix[a, 3], result.shape[a], array.shape[a], limits[:, a])
+        for a in range(3)
     )
     seen = result[depth.inside, height.inside, width.inside]
     places = zip(seen, depth.below, depth.above, depth.weight, strict=True)
@@ -133,6 +145,7 @@ def _fill_obliquely(
     result: Float32[np.ndarray, "P R C"],
     array: Shaped[np.ndarray, "X Y Z"],
     matrix: Matrix,
+    limits: Float[np.ndarray, "2 3"],
     most: np.float32,
 ) -> None:
     """Gather the eight neighbours of each place.
@@ -146,7 +159,7 @@ def _fill_obliquely(
     starts = np.tensordot(matrix[:3, :2], np.indices(result.shape[:2]), axes=1)
     starts += matrix[:3, 3, None, None]
     columns = np.arange(result.shape[2], dtype=np.int32)
-    first, last = _ends(starts, matrix[:3, 2], sizes, len(columns))
+    first, last = _ends(starts, matrix[:3, 2], limits, len(columns))
     ahead, part_ahead = _split(np.outer(matrix[:3, 2], columns), hops)
     for number in np.flatnonzero((first <= last).any(axis=1)):
         low, high = first[number, :, None], last[number, :, None]
@@ -172,13 +185,12 @@ def _fill_obliquely(
 def _ends(
     starts: Float[np.ndarray, "3 P R"],
     step: Float[np.ndarray, "3"],
-    sizes: Int[np.ndarray, "3"],
+    limits: Float[np.ndarray, "2 3"],
     count: int,
 ) -> tuple[Int32[np.ndarray, "P R"], Int32[np.ndarray, "P R"]]:
-    """Return the first and last place of each row that lies inside an array."""
-    limits = np.array([np.full(3, -STRAIGHT), sizes - 1 + STRAIGHT])[..., None, None]
+    """Return the first and last place of each row that lies within the limits."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a row along an edge
-        ends = (limits - starts) / step[:, None, None]
+        ends = (limits[..., None, None] - starts) / step[:, None, None]
     first = np.ceil(ends.min(axis=0).max(axis=0))
     last = np.floor(ends.max(axis=0).min(axis=0))
     return (

@@ -93,21 +93,14 @@ def to_native(
         Where the field of view begins and ends, as indices of the map; half a voxel
         beyond its outer centres if not given.
     """
-    to_source = np.linalg.inv(affine) @ native.affine
-    field = ndimage.affine_transform(
-        heat,
-        to_source[:3, :3],
-        to_source[:3, 3],
-        output_shape=native.shape,
-        order=1,
-        mode="nearest",
-    )
-    inside = np.ones(native.shape, dtype=bool)
-    first, last = ([-0.5] * 3, np.array(heat.shape) - 0.5) if view is None else view
-    for axis in range(heat.ndim):
-        index = _indices_along(to_source, native.shape, axis)
-        inside &= (index >= first[axis]) & (index <= last[axis])
-    return np.where(inside, field, 0).astype(np.float32)
+    if view is None:
+        view = np.array([[-0.5] * 3, np.array(heat.shape) - 0.5])
+    beyond = np.maximum(-view[0], view[1] - np.array(heat.shape) + 1)
+    rim = int(max(np.ceil(beyond.max()), 0))
+    matrix = np.linalg.inv(affine) @ native.affine
+    matrix[:3, 3] += rim
+    edged = np.pad(heat, rim, mode="edge")
+    return interpolated(edged, matrix, native.shape, limits=view + rim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,14 +283,6 @@ def _sum_along(
     for offset in range(2, factor):
         total += ahead[offset::factor]
     return total.swapaxes(0, axis)
-
-
-def _indices_along(
-    affine: Float[np.ndarray, "4 4"], shape: tuple[int, int, int], axis: int
-) -> Float[np.ndarray, "X Y Z"]:
-    i, j, k = np.ogrid[tuple(slice(n) for n in shape)]
-    row = affine[axis]
-    return np.asarray(row[0] * i + row[1] * j + row[2] * k + row[3])
 
 
 def _triple(values: Int[np.ndarray, "3"]) -> tuple[int, int, int]:
