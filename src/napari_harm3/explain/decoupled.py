@@ -12,6 +12,7 @@ from napari_harm3.errors import ModelError
 from napari_harm3.explain.capture import evaluating, layer_centres
 from napari_harm3.explain.cells import Centres
 from napari_harm3.models.harm3.ld_vae import Decoupled
+from napari_harm3.models.harm3.losses import compared_by_token
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import CaseBatch, Prediction
 
@@ -68,6 +69,7 @@ def decoupled_maps(network: nn.Module, batch: CaseBatch) -> DecoupledMaps:
             "This network has no LD-VAE, so nothing is decoupled in it: choose a "
             "HARM3 method with one, 'harm3' for example."
         )
+    by_token = compared_by_token(batch.aligned, network.config)
     sequences: list[Decoupled] = []
     # A shared VAE is called once a sequence: the list is t1, t2 either way.
     hooks = [
@@ -77,6 +79,12 @@ def decoupled_maps(network: nn.Module, batch: CaseBatch) -> DecoupledMaps:
     try:
         with torch.no_grad(), evaluating(network):
             prediction = network(batch)
+            crossed = [
+                network.vae_of(number).crossed(
+                    one.latents, by_token, network.token_grid
+                )
+                for number, one in enumerate(sequences)
+            ]
     finally:
         for hook in hooks:
             hook.remove()
@@ -87,7 +95,7 @@ def decoupled_maps(network: nn.Module, batch: CaseBatch) -> DecoupledMaps:
         tokens = {
             "inherent": latent.inherent - latent.inherent.mean(dim=1, keepdim=True),
             "variant": latent.variant - latent.variant.mean(dim=1, keepdim=True),
-            "crossed": one.crossed[time] - one.own[time],
+            "crossed": crossed[sequence][time] - one.own[time],
         }
         if network.config.latent == "global":
             tokens = {"crossed": tokens["crossed"]}

@@ -1,5 +1,7 @@
 """LD-VAE, the loss-enhanced dual-stream convolutional VAE: section 2.1, Eq. (1)-(3)."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +59,7 @@ class VaeBranch(nn.Module):
     def forward(self, maps: Maps, *, sample: bool) -> Latent:
         """Return the latent of Eq. (1) and its two parts, Eq. (2)."""
         features = normalised_tokens(maps)
-        hidden = self.encode(untoken(features, maps))
+        hidden = self.encode(untoken(features, maps.shape[2:]))
         if self.pooled:
             hidden = hidden.mean(dim=(2, 3, 4), keepdim=True)
         mean = tokens_of(self.to_mean(hidden))
@@ -76,12 +78,13 @@ class VaeBranch(nn.Module):
             variant=self.to_variant(z),
         )
 
-    def reconstruct(self, inherent: Tokens, variant: Tokens, like: Maps) -> Tokens:
+    def reconstruct(
+        self, inherent: Tokens, variant: Tokens, grid: Sequence[int]
+    ) -> Tokens:
         """Return D_i of an inherent part (of any time) and its own variant part."""
         joined = self.join(torch.cat([inherent, variant], dim=-1))
-        cells = like[0, 0].numel()
-        joined = joined.expand(-1, cells, -1)
-        return tokens_of(self.out(self.decode(untoken(joined, like))))
+        joined = joined.expand(-1, math.prod(grid), -1)
+        return tokens_of(self.out(self.decode(untoken(joined, grid))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +93,6 @@ class Decoupled:
 
     own: list[Tokens]
     """D_i of the inherent part of i: F_temporal of Eq. (3) before it is joined."""
-
-    crossed: list[Tokens]
-    """D_i of the inherent part of the other time, for Eq. (4)."""
 
     latents: list[Latent]
 
@@ -104,27 +104,41 @@ class LdVae(nn.Module):
         super().__init__()
         self.pre, self.post = VaeBranch(config), VaeBranch(config)
 
-    def forward(
-        self, maps: tuple[Maps, Maps], by_token: Bool[Tensor, "B"]
-    ) -> Decoupled:
-        """Return each time's own and crossed reconstruction, and its latent.
+    def forward(self, maps: tuple[Maps, Maps]) -> Decoupled:
+        """Return each time's latent, and what its own parts make of it."""
+        own, latents = [], []
+        for branch, one in zip((self.pre, self.post), maps, strict=True):
+            latent = branch(one, sample=self.training)
+            grid = one.shape[2:]
+            own.append(branch.reconstruct(latent.inherent, latent.variant, grid))
+            latents.append(latent)
+        return Decoupled(own=own, latents=latents)
 
-        The crossed one takes the inherent part of the other time: token by token
-        where a case's times can be compared so, pooled where they cannot.
+    def crossed(
+        self,
+        latents: Sequence[Latent],
+        by_token: Bool[Tensor, "B"],
+        grid: Sequence[int],
+    ) -> list[Tokens]:
+        """Return D_i of the inherent part of the other time, for Eq. (4).
+
+        Parameters
+        ----------
+        latents
+            Of pre and post.
+        by_token
+            For which cases the times can be compared token by token; for others the
+            other's inherent part is pooled.
+        grid
+            Cells of a map.
         """
-        branches = [self.pre, self.post]
-        latents = [
-            branch(one, sample=self.training)
-            for branch, one in zip(branches, maps, strict=True)
-        ]
-        own, crossed = [], []
-        for time, branch in enumerate(branches):
-            mine, other = latents[time], latents[1 - time]
-            own.append(branch.reconstruct(mine.inherent, mine.variant, maps[time]))
-            pooled = other.inherent.mean(dim=1, keepdim=True).expand_as(other.inherent)
-            borrowed = torch.where(by_token[:, None, None], other.inherent, pooled)
-            crossed.append(branch.reconstruct(borrowed, mine.variant, maps[time]))
-        return Decoupled(own=own, crossed=crossed, latents=latents)
+        found = []
+        for time, branch in enumerate((self.pre, self.post)):
+            lent = latents[1 - time].inherent
+            pooled = lent.mean(dim=1, keepdim=True).expand_as(lent)
+            lent = torch.where(by_token[:, None, None], lent, pooled)
+            found.append(branch.reconstruct(lent, latents[time].variant, grid))
+        return found
 
 
 def tokens_of(maps: Maps) -> Tokens:
@@ -132,9 +146,9 @@ def tokens_of(maps: Maps) -> Tokens:
     return maps.flatten(2).transpose(1, 2)
 
 
-def untoken(tokens: Tokens, like: Maps) -> Maps:
+def untoken(tokens: Tokens, grid: Sequence[int]) -> Maps:
     """Return tokens as the map they came from."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *like.shape[2:])
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
 
 
 def normalised_tokens(maps: Maps) -> Tokens:

@@ -29,6 +29,7 @@ class Term:
 
 def decoupling_terms(
     decoupled: Decoupled,
+    crossed: Sequence[Float[Tensor, "B N C"]],
     *,
     available: Bool[Tensor, "B T"],
     aligned: Bool[Tensor, "B"],
@@ -44,7 +45,9 @@ def decoupling_terms(
     Parameters
     ----------
     decoupled
-        What the LD-VAE made.
+        What the LD-VAE made of both times.
+    crossed
+        What it made with the other time's inherent part.
     available
         Which times are present.
     aligned
@@ -66,7 +69,7 @@ def decoupling_terms(
         )
         for rebuilt, present in (
             (decoupled.own, available),
-            (decoupled.crossed, available & both[:, None]),
+            (crossed, available & both[:, None]),
         )
     )
     divergence = [kl_divergence(latent, config) for latent in decoupled.latents]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -199,6 +199,10 @@ class Harm3(nn.Module):
             *axes, *[torch.arange(size) for size in self.token_grid]
         )
 
+    def vae_of(self, sequence: int) -> LdVae:
+        """Return the LD-VAE of T1 (0) or T2 (1), which may be one and the same."""
+        return cast(LdVae, self.vaes[sequence % len(self.vaes)])
+
     def l1(self) -> Float[Tensor, ""]:
         """Return the L1 norm of section 3.2, over the fusion's and head's matrices.
 
@@ -220,13 +224,15 @@ class Harm3(nn.Module):
         if not self.vaes:
             tokens = [normalised_tokens(one) for one in maps]
             return self._merged(tokens, available, maps)
-        vae = self.vaes[number % len(self.vaes)]
-        decoupled = vae(maps, compared_by_token(batch.aligned, self.config))
+        vae = self.vae_of(number)
+        decoupled = vae(maps)
         merged = self._merged(decoupled.own, available, maps)
         if not self.training:
             return merged
+        by_token = compared_by_token(batch.aligned, self.config)
         terms = decoupling_terms(
             decoupled,
+            vae.crossed(decoupled.latents, by_token, self.token_grid),
             available=available,
             aligned=batch.aligned,
             label=batch.label,
