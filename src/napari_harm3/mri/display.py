@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from scipy import ndimage
 
+from napari_harm3.mri.interpolation import interpolated
 from napari_harm3.mri.volume import Geometry
 
 STRAIGHT_DEGREES = 0.1
@@ -60,15 +61,20 @@ class DisplayGrid:
         shown = np.diag([*self.scale, 1.0])
         shown[:3, 3] = self.translate
         to_native = np.linalg.inv(ZYX_OF_RAS @ self.native.affine) @ shown
+        if order:
+            outer = np.array([[-0.5] * 3, np.array(array.shape) - 0.5])
+            least = float(array.min())
+            return interpolated(
+                array, to_native, self.shape, outside=least, limits=outer
+            )
         return np.asarray(
             ndimage.affine_transform(
                 array,
                 to_native[:3, :3],
                 to_native[:3, 3],
                 output_shape=self.shape,
-                order=order,
+                order=0,
                 mode="grid-constant",  # "constant" drops the outer half of edge voxels
-                cval=float(array.min()) if order else 0,
             )
         )
 

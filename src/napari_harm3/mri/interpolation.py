@@ -45,8 +45,8 @@ def interpolated(
         Greater values of the array count as this one: to lower them here saves a copy
         of it, and whole numbers need not be made float32 before.
     limits
-        First and last index of the array that is asked for, within the centres of its
-        outer voxels; these if not given.
+        First and last index of the array that is asked for; the centres of its outer
+        voxels if not given. Beyond these the edge's value holds.
     """
     if limits is None:
         limits = np.array([np.zeros(3), np.array(array.shape) - 1])
@@ -58,11 +58,22 @@ def interpolated(
     result = np.full(shape, outside, dtype=np.float32)
     axes = _straight_axes(matrix)
     if axes is None:
+        rim = _rim(limits, array.shape)
+        if rim:
+            array = np.pad(array, rim, mode="edge")
+            matrix[:3, 3] += rim
+            limits += rim
         _fill_obliquely(result, array, matrix, limits, cap)
     else:
         matrix = matrix[:, [*axes, 3]]
         _fill_along_axes(result.transpose(axes), array, matrix, limits, cap)
     return result
+
+
+def _rim(limits: Float[np.ndarray, "2 3"], shape: Shape) -> int:
+    """Return how many voxels an array lacks on some side to hold the limits."""
+    beyond = np.maximum(-limits[0], limits[1] - np.array(shape) + 1)
+    return int(np.ceil(max(beyond.max() - STRAIGHT, 0)))
 
 
 def capped(

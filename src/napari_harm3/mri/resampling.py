@@ -95,12 +95,8 @@ def to_native(
     """
     if view is None:
         view = np.array([[-0.5] * 3, np.array(heat.shape) - 0.5])
-    beyond = np.maximum(-view[0], view[1] - np.array(heat.shape) + 1)
-    rim = int(max(np.ceil(beyond.max()), 0))
     matrix = np.linalg.inv(affine) @ native.affine
-    matrix[:3, 3] += rim
-    edged = np.pad(heat, rim, mode="edge")
-    return interpolated(edged, matrix, native.shape, limits=view + rim)
+    return interpolated(heat, matrix, native.shape, limits=view)
 
 
 @dataclass(frozen=True, kw_only=True)

