@@ -12,6 +12,7 @@ import pytest
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.explain.agreement import MEASURES
 from napari_harm3.explain.agreement_cohort import COLUMNS
+from napari_harm3.explain.config import ExplainRequest
 from napari_harm3.jobs.explanation import explain
 
 KINDS = ("occlusion", "inherent", "variant", "cross")
@@ -131,7 +132,7 @@ def test_a_stopped_occlusion_leaves_no_half_explanation(run, prepared_cohort, tm
         cohort=prepared_cohort,
         case="HN-0001",
         out=tmp_path / "e",
-        also=("occlusion",),
+        request=ExplainRequest(also=("occlusion",)),
         device="cpu",
     )
     steps = []

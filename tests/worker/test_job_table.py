@@ -9,9 +9,11 @@ ASKED = {
     "model": "run",
     "cohort": "none.csv",
     "out": "out",
-    "also": ["occlusion", "decoupled"],
-    "checks": ["randomisation", "faithfulness"],
-    "occlusion": {"cube": [2, 4, 4], "stride": [2, 4, 4]},
+    "request": {
+        "also": ["occlusion", "decoupled"],
+        "checks": ["randomisation", "faithfulness"],
+        "occlusion": {"cube": [2, 4, 4], "stride": [2, 4, 4]},
+    },
 }
 
 
@@ -24,14 +26,13 @@ def test_maps_and_trials_can_be_asked_for(name, more):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "where"),
     [
-        {"also": ["saliency"]},
-        {"checks": "randomisation"},
-        {"occlusion": {"cube": [0, 1, 1]}},
+        ({"also": ["saliency"]}, "request.also.0"),
+        ({"checks": "randomisation"}, "request.checks"),
+        ({"occlusion": {"cube": [0, 1, 1]}}, "request.occlusion.cube.0"),
     ],
 )
-def test_what_is_not_right_is_refused_by_name(wrong):
-    (key,) = wrong
-    with pytest.raises(ConfigError, match=f"'{key}' is not right"):
-        job_of("explain", ASKED | {"case": "A"} | wrong)
+def test_what_is_not_right_is_refused_by_name(wrong, where):
+    with pytest.raises(ConfigError, match=f"'{where}' is not right"):
+        job_of("explain", ASKED | {"case": "A", "request": wrong})

@@ -11,9 +11,8 @@ from napari_harm3.config import from_plain
 from napari_harm3.explain.config import (
     Also,
     Check,
-    ExplainConfig,
+    ExplainRequest,
     Method,
-    OcclusionConfig,
     Target,
 )
 from napari_harm3.jobs.explanation import explain
@@ -54,17 +53,20 @@ class Explain(ModelOptions):
 
     def run(self) -> int:
         """Explain; exit 1 if a case lacks what the model needs."""
-        cubes = {"cube": self.cube, "stride": self.cube}
-        fields = {"method": self.method, "layer": self.layer, "target": self.target}
+        fields = {
+            "maps": {
+                "method": self.method,
+                "layer": self.layer,
+                "target": self.target,
+            },
+            "also": self.also,
+            "checks": self.checks,
+            "occlusion": self.cube and {"cube": self.cube, "stride": self.cube},
+        }
         asked: dict[str, Any] = {
             "cohort": self.cohort,
             "out": self.out,
-            "config": from_plain(ExplainConfig, fields, source="the options"),
-            "also": self.also,
-            "checks": self.checks,
-            "occlusion": None
-            if self.cube is None
-            else from_plain(OcclusionConfig, cubes, source="--cube"),
+            "request": from_plain(ExplainRequest, fields, source="the options"),
             "work": self.work,
             "device": self.device,
             "allow_external": self.allow_external,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
@@ -70,3 +70,8 @@ class ExplainRequest:
 
     occlusion: OcclusionConfig | None = None
     """Cubes that cover the volumes; as large as a cell of the maps if not given."""
+
+    @field_validator("also", "checks")
+    @classmethod
+    def _each_once(cls, asked: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(asked))

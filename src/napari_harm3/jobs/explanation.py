@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
-from napari_harm3.explain.config import (
-    Also,
-    Check,
-    ExplainConfig,
-    ExplainRequest,
-    OcclusionConfig,
-)
+from napari_harm3.explain.config import ExplainRequest
 from napari_harm3.jobs.cohort import prepare_case, work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.explanation_parts import Recipes, checked, occluded, recipes
@@ -33,10 +27,7 @@ def explain(
     cohort: Path,
     case: str,
     out: Path,
-    config: ExplainConfig | None = None,
-    also: tuple[Also, ...] = (),
-    checks: tuple[Check, ...] = (),
-    occlusion: OcclusionConfig | None = None,
+    request: ExplainRequest | None = None,
     work: Path | None = None,
     device: str = "auto",
     allow_external: bool = False,
@@ -49,7 +40,7 @@ def explain(
     """
     from napari_harm3.inference.predictor import Predictor
 
-    request = request_of(config, also, checks, occlusion)
+    request = request or ExplainRequest()
     one = read_cohort(cohort, allow_external=allow_external).case(case)
     predictor = Predictor.load(model, resolve_device(device))
     check_model(predictor, request)
@@ -61,21 +52,6 @@ def explain(
         made_of = recipes(predictor, prepared, request)
         _, result = yield from explained(predictor, prepared, out, request, made_of)
     yield finished("explain", result)
-
-
-def request_of(
-    config: ExplainConfig | None,
-    also: tuple[Also, ...],
-    checks: tuple[Check, ...],
-    occlusion: OcclusionConfig | None,
-) -> ExplainRequest:
-    """Return all that is asked as one; each extra map and check once."""
-    return ExplainRequest(
-        maps=config or ExplainConfig(),
-        also=tuple(dict.fromkeys(also)),
-        checks=tuple(dict.fromkeys(checks)),
-        occlusion=occlusion,
-    )
 
 
 def check_model(predictor: "Predictor", request: ExplainRequest) -> None:

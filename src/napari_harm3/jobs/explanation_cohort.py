@@ -9,13 +9,7 @@ from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import Harm3Error, Stopped
-from napari_harm3.explain.config import (
-    Also,
-    Check,
-    ExplainConfig,
-    ExplainRequest,
-    OcclusionConfig,
-)
+from napari_harm3.explain.config import ExplainRequest
 from napari_harm3.jobs.cohort import work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.explanation import (
@@ -23,7 +17,6 @@ from napari_harm3.jobs.explanation import (
     explained,
     made_ready,
     nothing,
-    request_of,
 )
 from napari_harm3.jobs.explanation_parts import recipes
 from napari_harm3.jobs.prediction import origin_warning
@@ -43,10 +36,7 @@ def explain_cohort(
     *,
     cohort: Path,
     out: Path,
-    config: ExplainConfig | None = None,
-    also: tuple[Also, ...] = (),
-    checks: tuple[Check, ...] = (),
-    occlusion: OcclusionConfig | None = None,
+    request: ExplainRequest | None = None,
     work: Path | None = None,
     device: str = "auto",
     allow_external: bool = False,
@@ -61,7 +51,7 @@ def explain_cohort(
     from napari_harm3.inference.predictor import Predictor
     from napari_harm3.report.cohort_agreement import write_cohort_agreement
 
-    request = request_of(config, also, checks, occlusion)
+    request = request or ExplainRequest()
     cases = read_cohort(cohort, allow_external=allow_external).cases
     predictor = Predictor.load(model, resolve_device(device))
     check_model(predictor, request)

@@ -54,5 +54,6 @@ def _typed(job: str, key: str, kind: Any, value: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_json(json.dumps(value))
     except ValidationError as error:
-        fault = error.errors()[0]["msg"]
-        raise ConfigError(f"{job}: '{key}' is not right ({fault}).") from error
+        fault = error.errors()[0]
+        where = ".".join(map(str, (key, *fault["loc"])))
+        raise ConfigError(f"{job}: '{where}' is not right ({fault['msg']}).") from error

@@ -22,7 +22,7 @@ from superqt import QLabeledDoubleSlider
 
 from napari_harm3.cohort.case import TITLES, Case
 from napari_harm3.config import from_plain, recipe_hash, to_plain
-from napari_harm3.explain.config import ExplainConfig
+from napari_harm3.explain.config import Also, ExplainConfig, ExplainRequest
 from napari_harm3.plugin.client import Listener
 from napari_harm3.plugin.forms import ConfigForm, FieldGrid, Shown
 from napari_harm3.plugin.session import Session
@@ -39,7 +39,7 @@ LAYERS = ("last", "stage4", "stage3", "stage2", "stage1", "stem")
 OTHERS = "also_agreement.json"
 NO_VOLUME = "The model sees no volume, so there is no map to compare."
 NOT_COMPARED = "These maps show what a part responds to: no annotation says where."
-ALSO = {
+ALSO: dict[Also, tuple[str, str]] = {
     "occlusion": ("occlusion", "Cover the volumes cube by cube: slow, and the surest"),
     "decoupled": ("LD-VAE's parts", "What the inherent and the variant part see"),
 }
@@ -158,7 +158,7 @@ class ExplainWidget(QWidget):
             return
         self.session.model = model
         config = replace(self.choices.config(), layer=self.layer.currentText())
-        also = [kind for kind, box in self.also.items() if box.isChecked()]
+        also = tuple(kind for kind, box in self.also.items() if box.isChecked())
         name = case.case_id
         if config != ExplainConfig():
             name = f"{name}-{recipe_hash(config)}"
@@ -170,8 +170,7 @@ class ExplainWidget(QWidget):
                 "cohort": str(cohort.path),
                 "case": case.case_id,
                 "out": str(out),
-                "config": to_plain(config),
-                **({"also": also} if also else {}),
+                "request": to_plain(ExplainRequest(maps=config, also=also)),
                 **self.session.access,
             },
             Listener(
