@@ -40,7 +40,7 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True)
 class _Counts:
-    """Voxels from a threshold upwards, the highest first, where the mask has some."""
+    """Voxels from a threshold upwards, at the thresholds where the mask has some."""
 
     own: Int[np.ndarray, "g"]
     """Of the mask, at this threshold."""
@@ -78,13 +78,12 @@ def ranking(
     tolerance
         Of zero: every figure is exact.
     """
-    levels, lowest_tied = _levels(heat)
+    levels = _levels(heat)
     own = heat[mask]
     every = np.bincount(levels, minlength=BINS)
-    hits = np.bincount(levels[mask], minlength=BINS)
-    counts = _from_above(every, hits, np.arange(BINS))
+    counts = _from_above(every, np.bincount(levels[mask], minlength=BINS))
     unsure = counts.here > 1
-    if lowest_tied:
+    if every[0] == np.count_nonzero(heat == heat.min()):  # all of them tied
         unsure &= counts.level > 0
     unsure = _matters(counts, unsure, tolerance)
     if unsure.any():
@@ -94,7 +93,7 @@ def ranking(
         varied = _varied(heat[among], levels[among])
         if varied.any():
             among = among[varied[levels[among]]]
-            counts = _split(heat[among], mask[among], varied, counts=(every, hits))
+            counts = _split(counts, heat[among], mask[among], varied)
     total, size = own.size, heat.size
     best = int(np.argmax(counts.marked / (counts.taken + total)))
     lower = total - int(counts.marked[best])
@@ -109,25 +108,19 @@ def ranking(
     )
 
 
-def _levels(heat: Float[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "n"], bool]:
-    """Return the level of each voxel, and whether the lowest holds one value only."""
+def _levels(heat: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """Return the level of each voxel."""
     least, most = heat.min(), heat.max()
     if least == most:
-        return np.zeros(heat.shape, np.int64), True
+        return np.zeros(heat.shape, np.intp)
     scaled = heat - least
     scaled /= most - least
-    scaled *= BINS - 1
-    # Rounding is monotone, so that levels are ordered as the values are.
-    levels = np.minimum(np.ceil(scaled, out=scaled), BINS - 1).astype(np.int64)
-    lowest = np.count_nonzero(levels == 0)
-    return levels, bool(lowest == np.count_nonzero(heat == least))
+    scaled *= BINS - 1.5  # half a level less: rounding never gets beyond the last
+    # It is monotone, so that levels are ordered as the values are.
+    return np.ceil(scaled, out=scaled).astype(np.intp)
 
 
-def _from_above(
-    every: Int[np.ndarray, "l"],
-    hits: Int[np.ndarray, "l"],
-    level: Int[np.ndarray, "l"],
-) -> _Counts:
+def _from_above(every: Int[np.ndarray, "l"], hits: Int[np.ndarray, "l"]) -> _Counts:
     """Return the counts at the levels with voxels of the mask, the highest first.
 
     No figure needs the others: Dice is best at the value of a voxel of the mask.
@@ -139,7 +132,7 @@ def _from_above(
         marked=np.cumsum(hits[holds]),
         here=every[holds],
         taken=up_to[-1] - up_to[holds] + every[holds],
-        level=level[holds],
+        level=holds,
     )
 
 
@@ -180,27 +173,28 @@ def _varied(
 
 
 def _split(
+    counts: _Counts,
     values: Float[np.ndarray, "m"],
     marked: Bool[np.ndarray, "m"],
     varied: Bool[np.ndarray, "l"],
-    *,
-    counts: tuple[Int[np.ndarray, "l"], Int[np.ndarray, "l"]],
 ) -> _Counts:
     """Return counts in which the varied levels, whose voxels are given, are values."""
-    every, hits = counts
+    whole, apart = ~varied[counts.level], varied[counts.level]
+    given, owned = np.cumsum(counts.here[apart]), np.cumsum(counts.own[apart])
     unique, first, here = _grouped(np.sort(values))
-    own, _, times = _grouped(np.sort(values[marked]))
-    own_here = np.zeros(unique.size, np.int64)
-    own_here[np.searchsorted(unique, own)] = times
-    whole = np.flatnonzero(~varied)
-    taken_apart = np.flatnonzero(varied)
-    ordered = np.repeat(taken_apart, every[taken_apart])
-    place = np.concatenate([whole, ordered[first]])
-    order = np.argsort(place, kind="stable")  # the values of a level stay in order
-    return _from_above(
-        np.concatenate([every[whole], here])[order],
-        np.concatenate([hits[whole], own_here])[order],
-        place[order],
+    own_values, own_first, own = _grouped(np.sort(values[marked]))
+    at = np.searchsorted(unique, own_values)
+    taken = values.size - first[at]
+    level = np.searchsorted(given, taken)
+    # Voxels that are not given, from each level upwards, lie above all of its values.
+    more = (counts.taken[apart] - given)[level]
+    more_own = (counts.marked[apart] - owned)[level]
+    return _Counts(
+        own=np.append(counts.own[whole], own),
+        marked=np.append(counts.marked[whole], own.sum() - own_first + more_own),
+        here=np.append(counts.here[whole], here[at]),
+        taken=np.append(counts.taken[whole], taken + more),
+        level=np.append(counts.level[whole], counts.level[apart][level]),
     )
 
 
