@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from napari_harm3.mri.interpolation import edges
 from napari_harm3.mri.resampling import to_native
 from napari_harm3.mri.volume import Geometry
 
@@ -80,10 +81,12 @@ def cell_grid(
     coarse = affine.copy()
     coarse[:3, :3] = affine[:3, :3] * step
     coarse[:3, 3] = affine[:3, 3] + affine[:3, :3] @ start
-    ends = np.array([[-0.5] * 3, [voxels - 0.5 for voxels in size]])
     z, y, x = cells
     return CellGrid(
-        shape=(z, y, x), affine=coarse, centres=centres, view=(ends - start) / step
+        shape=(z, y, x),
+        affine=coarse,
+        centres=centres,
+        view=(edges(size) - start) / step,
     )
 
 

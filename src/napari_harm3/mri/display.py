@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from scipy import ndimage
 
-from napari_harm3.mri.interpolation import interpolated
+from napari_harm3.mri.interpolation import edges, interpolated
 from napari_harm3.mri.volume import Geometry
 
 STRAIGHT_DEGREES = 0.1
@@ -62,10 +62,12 @@ class DisplayGrid:
         shown[:3, 3] = self.translate
         to_native = np.linalg.inv(ZYX_OF_RAS @ self.native.affine) @ shown
         if order:
-            outer = np.array([[-0.5] * 3, np.array(array.shape) - 0.5])
-            least = float(array.min())
             return interpolated(
-                array, to_native, self.shape, outside=least, limits=outer
+                array,
+                to_native,
+                self.shape,
+                outside=float(array.min()),
+                limits=edges(array.shape),
             )
         return np.asarray(
             ndimage.affine_transform(

@@ -5,6 +5,7 @@ less: that one computes in double precision, voxel by voxel. Here it goes plane 
 plane, so that what is at work stays in the processor's cache.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,11 @@ def interpolated(
         matrix = matrix[:, [*axes, 3]]
         _fill_along_axes(result.transpose(axes), array, matrix, limits, cap)
     return result
+
+
+def edges(shape: Sequence[int]) -> Float[np.ndarray, "2 3"]:
+    """Return where the boxes of an array's outer voxels begin and end, as indices."""
+    return np.array([[-0.5] * 3, np.array(shape) - 0.5])
 
 
 def _rim(limits: Float[np.ndarray, "2 3"], shape: Shape) -> int:

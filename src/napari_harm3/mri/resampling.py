@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from scipy import ndimage
 
-from napari_harm3.mri.interpolation import capped, interpolated
+from napari_harm3.mri.interpolation import capped, edges, interpolated
 from napari_harm3.mri.volume import Geometry
 
 Transform = Float[np.ndarray, "4 4"]
@@ -93,10 +93,9 @@ def to_native(
         Where the field of view begins and ends, as indices of the map; half a voxel
         beyond its outer centres if not given.
     """
-    if view is None:
-        view = np.array([[-0.5] * 3, np.array(heat.shape) - 0.5])
+    limits = edges(heat.shape) if view is None else view
     matrix = np.linalg.inv(affine) @ native.affine
-    return interpolated(heat, matrix, native.shape, limits=view)
+    return interpolated(heat, matrix, native.shape, limits=limits)
 
 
 @dataclass(frozen=True, kw_only=True)
