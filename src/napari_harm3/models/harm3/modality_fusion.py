@@ -6,7 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from napari_harm3.models.layers.attention import Tap, masked_softmax, split_heads
+from napari_harm3.models.layers.attention import (
+    Tap,
+    likeness,
+    masked_softmax,
+    split_heads,
+)
 from napari_harm3.models.layers.patch_scale import ClinicalScale, PatchScale
 
 
@@ -57,7 +62,7 @@ class BagPooling(nn.Module):
             split_heads(self.to_key(patches), self.heads),
             split_heads(self.to_value(patches), self.heads),
         )
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        scores = likeness(query, key)
         there = (mask & available[:, None])[:, None, None]
         weights = self.tap(masked_softmax(scores, there))
         pooled = self.out((weights @ value).transpose(1, 2).flatten(2))
@@ -128,7 +133,7 @@ class CrossAttention(nn.Module):
         query = split_heads(self.to_query(wsi), self.heads)
         key = split_heads(self.to_key(mri), self.heads)
         value = split_heads(self.to_value(mri), self.heads)
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        scores = likeness(query, key)
         attention = self.tap(masked_softmax(scores, mask[:, None, None]))  # Eq. (6)
         fused = (attention @ value).transpose(1, 2).flatten(2)  # Eq. (7)
         if self.residual:

@@ -6,7 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from napari_harm3.models.layers.attention import Tap, masked_softmax, split_heads
+from napari_harm3.models.layers.attention import (
+    Tap,
+    likeness,
+    masked_softmax,
+    split_heads,
+)
 
 Grid = tuple[int, int, int]
 
@@ -32,10 +37,11 @@ class RelativePosition(nn.Module):
 
     def forward(self) -> Float[Tensor, "heads M M"]:
         """Return the bias; tokens run through a stream's cells, then the streams."""
-        offset = self.by_offset[self.index]  # N, N, heads
-        bias = self.by_stream[:, None, :, None] + offset[None, :, None]
-        size = self.streams * len(self.index)
-        return bias.reshape(size, size, -1).permute(2, 0, 1)
+        # Heads first before the sum: scores are added to it as they lie in memory.
+        offset = self.by_offset[self.index].permute(2, 0, 1).contiguous()
+        stream = self.by_stream.permute(2, 0, 1).contiguous()
+        bias = stream[:, :, None, :, None] + offset[:, None, :, None]
+        return bias.flatten(3).flatten(1, 2)
 
 
 class SelfAttentionLayer(nn.Module):
@@ -77,7 +83,7 @@ class SelfAttentionLayer(nn.Module):
             split_heads(part, self.heads)
             for part in self.to_qkv(self.norm_1(tokens) + told).chunk(3, dim=-1)
         )
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        scores = likeness(query, key)
         if bias is not None:
             scores = scores + bias
         attention = self.tap(masked_softmax(scores, mask[:, None, None]))

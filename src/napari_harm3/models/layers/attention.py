@@ -1,5 +1,6 @@
 """What every attention shares."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,16 @@ def tapped(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def likeness(
+    query: Float[Tensor, "... Q c"], key: Float[Tensor, "... K c"]
+) -> Float[Tensor, "... Q K"]:
+    """Return how alike queries and keys are: their products over the root of c.
+
+    The queries are divided, which is far less than to divide the products.
+    """
+    return (query / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
 
 
 def masked_softmax(

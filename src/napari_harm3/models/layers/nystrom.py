@@ -4,14 +4,12 @@ Reference: Xiong et al., Nystromformer: a Nystrom-based algorithm for approximat
 self-attention, AAAI 2021.
 """
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from napari_harm3.models.layers.attention import split_heads
+from napari_harm3.models.layers.attention import likeness, split_heads
 
 Heads = Float[Tensor, "B heads n c"]
 
@@ -96,8 +94,7 @@ def attention_matrix(
     query: Float[Tensor, "B heads q c"], key: Float[Tensor, "B heads k c"]
 ) -> Float[Tensor, "B heads q k"]:
     """Return what each query takes of each key."""
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-    return scores.softmax(dim=-1)
+    return likeness(query, key).softmax(dim=-1)
 
 
 def segment_means(tokens: Heads, count: int) -> Float[Tensor, "B heads m c"]:
