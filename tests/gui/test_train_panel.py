@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QPushButton, QVBoxLayout, QWidget
 
 from napari_harm3.jobs.progress import result_of
 from napari_harm3.jobs.reproduction import Reproduction, configs_of, reproduce
 from napari_harm3.plugin.widgets.method_box import MethodBox
+from napari_harm3.plugin.widgets.parts import Scrolled
 from napari_harm3.plugin.widgets.train_run import RunPanel
 from napari_harm3.plugin.widgets.train_tables import TablesPanel
 from napari_harm3.training.config import RunConfig
@@ -257,3 +259,22 @@ def test_a_table_is_begun_and_stopped_fold_by_fold(qtbot, train, tmp_path):
     words = panel.arguments(panel.session.cohort.path, resume=True)
     assert words[words.index("--methods") + 1] == "harm3-no-ld-vae"
     assert not panel.outcome.isVisible()
+
+
+def test_a_dock_makes_room_for_whatever_comes_into_a_panel(qtbot):
+    window, dock, content = QMainWindow(), QDockWidget(), QWidget()
+    qtbot.addWidget(window)
+    column = QVBoxLayout(content)
+    dock.setWidget(Scrolled(content))
+    window.setCentralWidget(QWidget())
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    window.resize(700, 300)
+    window.show()
+    qtbot.waitExposed(window)
+
+    button = QPushButton("what is wider than the dock was at first, by far")
+    column.addWidget(button)
+
+    visible = dock.widget().viewport()
+    qtbot.waitUntil(lambda: visible.width() >= button.minimumSizeHint().width())
+    assert content.width() <= visible.width()

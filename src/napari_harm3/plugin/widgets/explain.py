@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -30,7 +29,13 @@ from napari_harm3.plugin.widgets.explain_agreement import AgreementBox
 from napari_harm3.plugin.widgets.explain_link import LinkBox
 from napari_harm3.plugin.widgets.explain_maps import EVIDENCE, MapBox, maps_in
 from napari_harm3.plugin.widgets.linked_volumes import LinkedVolumes
-from napari_harm3.plugin.widgets.parts import WARNING, PathField, choice, note
+from napari_harm3.plugin.widgets.parts import (
+    WARNING,
+    PathField,
+    Scrolled,
+    choice,
+    note,
+)
 from napari_harm3.worker.messages import Answer
 
 LAYERS = ("last", "stage4", "stage3", "stage2", "stage1", "stem")
@@ -96,7 +101,6 @@ class ExplainWidget(QWidget):
         self.link = LinkBox(napari_viewer, self.session)
         self.figures = AgreementBox()
         self.agreement = self.figures.table
-        self._scroll = QScrollArea()
         self._lay_out()
         self.maps.ready.connect(self._lay)
         self.link.changed.connect(self._show_heat)
@@ -133,13 +137,9 @@ class ExplainWidget(QWidget):
         for part in (self.origin, self.status, self.link, self.figures):
             column.addWidget(part)
         column.addStretch(1)
-        self._scroll.setWidgetResizable(True)
-        never = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
-        self._scroll.setHorizontalScrollBarPolicy(never)
-        self._scroll.setWidget(content)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._scroll)
+        layout.addWidget(Scrolled(content))
 
     def _map_row(self) -> QHBoxLayout:
         row = QHBoxLayout()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QScrollArea,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -19,6 +21,33 @@ from qtpy.QtWidgets import (
 
 WARNING = "color: #ff8a65; font-weight: 600;"
 SOFT = "color: #9aa5b1;"
+
+
+class Scrolled(QScrollArea):
+    """What may be longer than its dock, but never wider: the dock makes room for it."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(content)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the width of the content and of the bar beside it."""
+        hint, content = super().minimumSizeHint(), self.widget()
+        bar = self.verticalScrollBar()
+        assert content is not None
+        assert bar is not None
+        width = content.minimumSizeHint().width() + bar.sizeHint().width()
+        return QSize(width, hint.height())
+
+    def eventFilter(  # noqa: N802 - Qt's name
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Hear that the content needs another width."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 class PathField(QWidget):

@@ -6,7 +6,6 @@ from typing import Any
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from pydantic import ValidationError
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -16,7 +15,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -33,7 +31,13 @@ from napari_harm3.plugin.slide_view import (
     STATUSES,
 )
 from napari_harm3.plugin.tissue_preview import Preview, Rings, TissuePreview, Wish
-from napari_harm3.plugin.widgets.parts import WARNING, PathField, choice, note
+from napari_harm3.plugin.widgets.parts import (
+    WARNING,
+    PathField,
+    Scrolled,
+    choice,
+    note,
+)
 from napari_harm3.plugin.widgets.slide_batch import SlideBatch
 from napari_harm3.wsi.config import (
     PRESETS,
@@ -138,13 +142,9 @@ class SlideWidget(QWidget):
         column.addWidget(_group("Patches", self.patches))
         column.addWidget(_group("Features and files", self.batch))
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(content)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.addWidget(Scrolled(content))
 
     def _connect(self) -> None:
         self.slides.activated.connect(self._choose)

@@ -1,10 +1,10 @@
 """Panel: train a method, or all of a table; runs go on when the window is closed."""
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_harm3.plugin.session import Session
+from napari_harm3.plugin.widgets.parts import Scrolled
 from napari_harm3.plugin.widgets.train_run import RunPanel
 from napari_harm3.plugin.widgets.train_tables import TablesPanel
 
@@ -19,16 +19,8 @@ class TrainWidget(QWidget):
         self.tables = TablesPanel(session)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.addTab(_scrolled(self.one), "One method")
-        self.tabs.addTab(_scrolled(self.tables), "Tables")
+        self.tabs.addTab(Scrolled(self.one), "One method")
+        self.tabs.addTab(Scrolled(self.tables), "Tables")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)
-
-
-def _scrolled(panel: QWidget) -> QScrollArea:
-    scroll = QScrollArea()
-    scroll.setWidgetResizable(True)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    scroll.setWidget(panel)
-    return scroll
