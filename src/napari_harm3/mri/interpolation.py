@@ -85,10 +85,13 @@ def _rim(limits: Float[np.ndarray, "2 3"], shape: Shape) -> int:
 def capped(
     array: Shaped[np.ndarray, "..."], most: np.float32
 ) -> Float32[np.ndarray, "..."]:
-    """Return a copy as float32 in which nothing is greater than ``most``."""
-    single = array.astype(np.float32)
+    """Return an array as float32 in which nothing is greater than ``most``."""
+    single = array.astype(np.float32, copy=False)
+    if most == np.inf:
+        return single
+    free = None if single is array else single
     # Given one bound only, numpy takes three times as long.
-    return np.clip(single, np.float32(-np.inf), most, out=single)
+    return np.clip(single, np.float32(-np.inf), most, out=free)
 
 
 def _straight_axes(matrix: Matrix) -> Shape | None:
