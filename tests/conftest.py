@@ -3,6 +3,12 @@
 import contextlib
 import json
 import os
+import signal
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and with them the
+# processes that they begin in order to stop them so.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Several processes test at once; threads of each would only spin against the others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
