@@ -49,16 +49,19 @@ def test_the_tilt_is_told_in_degrees():
     ) == pytest.approx(10)
 
 
+@pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("tilt", [(12, 5, -8), (7, -11, 14), (3, 2, 1)])
-def test_an_oblique_label_is_drawn_wherever_its_field_of_view_is(tilt):
+def test_an_oblique_array_is_drawn_wherever_its_field_of_view_is(tilt, order):
     grid = oriented((0, 1, 2), (1, 1, 1), tilt=tilt)
     shown = display_grid(grid)
 
-    drawn = shown.show(np.ones(grid.shape, np.uint8), order=0)
+    array = np.full(grid.shape, 2, np.uint8)
+    array[MARK] = 1  # the least, which stands outside where intensities are drawn
+    drawn = shown.show(array, order=order)
 
     scale, translate = np.array(shown.scale), np.array(shown.translate)
     z, y, x = (np.indices(shown.shape).T * scale + translate).T  # LPS mm
     inverse = np.linalg.inv(grid.affine)
     index = np.tensordot(inverse[:3, :3], [-x, -y, z], axes=1).T + inverse[:3, 3]
     inside = (index >= -0.5) & (index <= np.array(grid.shape) - 0.5)
-    np.testing.assert_array_equal(drawn, inside.all(axis=-1).T)
+    np.testing.assert_array_equal(drawn > order, inside.all(axis=-1).T)

@@ -39,7 +39,10 @@ def decoupled():
     )
 
 
-CROSSED = [torch.full((CASES, TOKENS, WIDTH), value).double() for value in (0.3, -0.7)]
+CROSSED = [
+    torch.full((CASES, TOKENS, WIDTH), value, dtype=torch.float64)
+    for value in (0.3, -0.7)
+]
 
 
 def terms_of(decoupled, available, **fields):

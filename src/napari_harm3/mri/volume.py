@@ -188,7 +188,7 @@ def write_volume(
 ) -> None:
     """Write ``.nii.gz`` atomically; the same voxels give the same bytes.
 
-    isal packs a volume to 101 % of zlib's size in a tenth of its time or less.
+    isal takes a tenth of zlib's time or less for a few percent more bytes.
     """
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
