@@ -4,15 +4,21 @@ Every figure is of voxels that the model saw; whoever calls leaves the others ou
 figure that an empty mask or an empty map does not define is refused by the caller.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt16
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-BINS = 1 << 16
-"""Levels between a map's least and its greatest value."""
+from napari_harm3.mri.levels import LEVELS, level_counts
+
+BINS = LEVELS // 2
+"""Levels between a map's least and its greatest value, told apart by the mask."""
+
+STEP = 1 << 15
+"""Voxels whose levels are worked out at a time: they stay in the processor's cache."""
 
 TOLERANCE = 1e-4
 """Most that AUC, AP and best Dice may be off."""
@@ -40,21 +46,47 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True)
 class _Counts:
-    """Voxels from a threshold upwards, at the thresholds where the mask has some."""
+    """Voxels from a threshold upwards, at the thresholds where the mask has some.
 
-    own: Int[np.ndarray, "g"]
+    Whole numbers, as floats: what is made of them are quotients.
+    """
+
+    own: Float[np.ndarray, "g"]
     """Of the mask, at this threshold."""
 
-    marked: Int[np.ndarray, "g"]
+    marked: Float[np.ndarray, "g"]
     """Of the mask, from it upwards."""
 
-    here: Int[np.ndarray, "g"]
+    here: Float[np.ndarray, "g"]
     """All, at this threshold."""
 
-    taken: Int[np.ndarray, "g"]
+    taken: Float[np.ndarray, "g"]
     """All, from it upwards."""
 
     level: Int[np.ndarray, "g"]
+    tied: Bool[np.ndarray, "g"]
+    """Where all voxels at a threshold are known to have one value."""
+
+    @cached_property
+    def precisions(self) -> tuple[Float[np.ndarray, "g"], Float[np.ndarray, "g"]]:
+        """Return the least and the greatest mean precision over a threshold's mask.
+
+        The order within it decides: all of the mask last, or all of it first.
+        """
+        before = self.own - 1
+        last = (self.marked - before) / (self.taken - before)
+        return last, self.marked / (self.taken - (self.here - self.own))
+
+    @cached_property
+    def precision(self) -> Float[np.ndarray, "g"]:
+        """Return the mean precision over a threshold's mask: half way, if not known."""
+        last, first = self.precisions
+        return np.where(self.tied, self.marked / self.taken, (first + last) / 2)
+
+    @cached_property
+    def dice(self) -> Float[np.ndarray, "g"]:
+        """Return twice the overlap of what is marked and the mask, over their sum."""
+        return 2 * self.marked / (self.taken + self.own.sum())
 
 
 def ranking(
@@ -78,80 +110,73 @@ def ranking(
     tolerance
         Of zero: every figure is exact.
     """
-    levels = _levels(heat)
-    own = heat[mask]
-    every = np.bincount(levels, minlength=BINS)
-    counts = _from_above(every, np.bincount(levels[mask], minlength=BINS))
-    unsure = counts.here > 1
-    if every[0] == np.count_nonzero(heat == heat.min()):  # all of them tied
-        unsure &= counts.level > 0
-    unsure = _matters(counts, unsure, tolerance)
+    codes = _codes(heat, mask)
+    counts = _from_above(*level_counts(codes).reshape(BINS, 2).T)
+    if not counts.level[-1]:
+        counts.tied[-1] = counts.here[-1] == np.count_nonzero(heat == heat.min())
+    unsure = _matters(counts, tolerance)
     if unsure.any():
-        split = np.zeros(BINS, bool)
-        split[counts.level[unsure]] = True
-        among = np.flatnonzero(split[levels])
-        varied = _varied(heat[among], levels[among])
-        if varied.any():
-            among = among[varied[levels[among]]]
-            counts = _split(counts, heat[among], mask[among], varied)
-    total, size = own.size, heat.size
-    best = int(np.argmax(counts.marked / (counts.taken + total)))
-    lower = total - int(counts.marked[best])
+        counts = _resolved(counts, unsure, heat, codes)
+    total, rest = counts.marked.max(), heat.size - counts.marked.max()
     beside = counts.here - counts.own
     above = counts.taken - counts.marked - beside
-    lost = counts.own @ (above + beside / 2) / total / (size - total)
+    lost = counts.own @ (above + beside / 2) / total / rest
+    best = int(np.argmax(counts.dice))
     return Ranking(
         auc=float(1 - lost),
-        ap=float(counts.own @ (counts.marked / counts.taken) / total),
-        best_dice=float(2 * counts.marked[best] / (counts.taken[best] + total)),
-        threshold=float(np.partition(own, lower)[lower]),
+        ap=float(counts.own @ counts.precision / total),
+        best_dice=float(counts.dice[best]),
+        threshold=_threshold(counts, best, heat, codes),
     )
 
 
-def _levels(heat: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-    """Return the level of each voxel."""
+def _codes(
+    heat: Float[np.ndarray, "n"], mask: Bool[np.ndarray, "n"]
+) -> UInt16[np.ndarray, "n"]:
+    """Return twice the level of each voxel, and one more where the mask is."""
+    codes = np.empty(heat.shape, np.uint16)
     least, most = heat.min(), heat.max()
-    if least == most:
-        return np.zeros(heat.shape, np.intp)
-    scaled = heat - least
-    scaled /= most - least
-    scaled *= BINS - 1.5  # half a level less: rounding never gets beyond the last
-    # It is monotone, so that levels are ordered as the values are.
-    return np.ceil(scaled, out=scaled).astype(np.intp)
+    span = most - least or 1
+    for start in range(0, heat.size, STEP):
+        part = slice(start, start + STEP)
+        scaled = heat[part] - least
+        scaled /= span
+        scaled *= BINS - 1.5  # half a level less: rounding never gets beyond the last
+        # It is monotone, so that levels are ordered as the values are.
+        codes[part] = np.ceil(scaled, out=scaled)
+        codes[part] <<= 1
+        codes[part] |= mask[part]
+    return codes
 
 
-def _from_above(every: Int[np.ndarray, "l"], hits: Int[np.ndarray, "l"]) -> _Counts:
+def _from_above(beside: Int[np.ndarray, "l"], own: Int[np.ndarray, "l"]) -> _Counts:
     """Return the counts at the levels with voxels of the mask, the highest first.
 
     No figure needs the others: Dice is best at the value of a voxel of the mask.
     """
-    holds = np.flatnonzero(hits)[::-1]
-    up_to = np.cumsum(every)
+    own, every = own[::-1], (own + beside)[::-1]
+    holds = np.flatnonzero(own > 0)
+    own, here = own[holds].astype(float), every[holds].astype(float)
     return _Counts(
-        own=hits[holds],
-        marked=np.cumsum(hits[holds]),
-        here=every[holds],
-        taken=up_to[-1] - up_to[holds] + every[holds],
-        level=holds,
+        own=own,
+        marked=np.cumsum(own),
+        here=here,
+        taken=np.cumsum(every)[holds].astype(float),
+        level=BINS - 1 - holds,
+        tied=here == 1,
     )
 
 
-def _matters(
-    counts: _Counts, unsure: Bool[np.ndarray, "g"], tolerance: float
-) -> Bool[np.ndarray, "g"]:
-    """Return which unsure levels must be sorted for figures within a tolerance."""
-    own, marked, taken = counts.own, counts.marked, counts.taken
-    total, others = marked[-1], counts.here - own
-    above = taken - counts.here
-    # All of the mask first within its level, or all of it last.
-    first = marked / (above + own)
-    last = (marked - own + 1) / (above + others + 1)
-    dice = 2 * marked / (above + own + total) - (2 * marked / (taken + total)).max()
-    auc = own * others / 2 / max(int(taken[-1] - total), 1)
-    block = marked / taken  # what is counted lies between the two
-    ap = own * np.maximum(first - block, block - last)
-    left_open = unsure * np.maximum(auc, ap) / total
-    matters = unsure & (dice > tolerance)
+def _matters(counts: _Counts, tolerance: float) -> Bool[np.ndarray, "g"]:
+    """Return which levels must be sorted for figures within a tolerance."""
+    last, first = counts.precisions
+    total, others = counts.marked[-1], counts.here - counts.own
+    # What is told lies in the middle of what may be.
+    auc = others / max(counts.taken[-1] - total, 1)
+    left_open = counts.own * np.maximum(auc, first - last) / (2 * total)
+    left_open[counts.tied] = 0
+    dice = 2 * counts.marked / (counts.taken - others + total) - counts.dice.max()
+    matters = (dice > tolerance) & ~counts.tied
     if left_open.sum() > tolerance:
         # The smallest may stay as they are, as long as their sum is small.
         most = float(left_open.max()) if tolerance else 0.0
@@ -161,25 +186,39 @@ def _matters(
     return matters
 
 
-def _varied(
-    values: Float[np.ndarray, "m"], level: Int[np.ndarray, "m"]
-) -> Bool[np.ndarray, "l"]:
-    """Return which levels hold several values: of one alone, all is known."""
+def _resolved(
+    counts: _Counts,
+    unsure: Bool[np.ndarray, "g"],
+    heat: Float[np.ndarray, "n"],
+    codes: UInt16[np.ndarray, "n"],
+) -> _Counts:
+    """Return counts in which unsure levels are known to be tied, or taken apart."""
+    wanted = np.zeros(BINS, bool)
+    wanted[counts.level[unsure]] = True
+    # Most often they are among the highest: what is below need not be looked up.
+    there = np.flatnonzero(codes >= 2 * int(wanted.argmax()))
+    there = there[wanted.take(codes.take(there) >> 1)]
+    values, code = heat.take(there), codes.take(there)
+    level = code >> 1
     one = np.zeros(BINS, values.dtype)
     one[level] = values
     varied = np.zeros(BINS, bool)
-    varied[level[values != one[level]]] = True
-    return varied
+    varied[level[values != one.take(level)]] = True
+    apart = varied[counts.level]
+    counts = replace(counts, tied=counts.tied | (unsure & ~apart))
+    if not apart.any():
+        return counts
+    there = varied.take(level)
+    return _split(counts, apart, values[there], (code[there] & 1).astype(bool))
 
 
 def _split(
     counts: _Counts,
+    apart: Bool[np.ndarray, "g"],
     values: Float[np.ndarray, "m"],
     marked: Bool[np.ndarray, "m"],
-    varied: Bool[np.ndarray, "l"],
 ) -> _Counts:
-    """Return counts in which the varied levels, whose voxels are given, are values."""
-    whole, apart = ~varied[counts.level], varied[counts.level]
+    """Return counts in which some levels, whose voxels are given, are values."""
     given, owned = np.cumsum(counts.here[apart]), np.cumsum(counts.own[apart])
     unique, first, here = _grouped(np.sort(values))
     own_values, own_first, own = _grouped(np.sort(values[marked]))
@@ -190,12 +229,26 @@ def _split(
     more = (counts.taken[apart] - given)[level]
     more_own = (counts.marked[apart] - owned)[level]
     return _Counts(
-        own=np.append(counts.own[whole], own),
-        marked=np.append(counts.marked[whole], own.sum() - own_first + more_own),
-        here=np.append(counts.here[whole], here[at]),
-        taken=np.append(counts.taken[whole], taken + more),
-        level=np.append(counts.level[whole], counts.level[apart][level]),
+        own=np.append(counts.own[~apart], own),
+        marked=np.append(counts.marked[~apart], owned[-1] - own_first + more_own),
+        here=np.append(counts.here[~apart], here[at]),
+        taken=np.append(counts.taken[~apart], taken + more),
+        level=np.append(counts.level[~apart], counts.level[apart][level]),
+        tied=np.append(counts.tied[~apart], np.ones(len(own), bool)),
     )
+
+
+def _threshold(
+    counts: _Counts,
+    which: int,
+    heat: Float[np.ndarray, "n"],
+    codes: UInt16[np.ndarray, "n"],
+) -> float:
+    """Return the least value of the mask that is marked at one of the thresholds."""
+    level = counts.level[which]
+    own = heat[codes == 2 * int(level) + 1]
+    marked = int(counts.marked[which] - counts.own[counts.level > level].sum())
+    return float(np.partition(own, -marked)[-marked])
 
 
 def _grouped(

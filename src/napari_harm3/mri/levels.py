@@ -25,9 +25,9 @@ def counted(
     if flat.dtype.kind in "iu" and flat.dtype.itemsize == 1:
         flat = flat.astype(np.int16)
     if flat.dtype == np.uint16:
-        return _with_counts(_count(flat), 0)
+        return _with_counts(level_counts(flat), 0)
     if flat.dtype == np.int16:  # read as unsigned, the negative ones come last
-        counts = np.roll(_count(flat.view(np.uint16)), LEVELS // 2)
+        counts = np.roll(level_counts(flat.view(np.uint16)), LEVELS // 2)
         return _with_counts(counts, -LEVELS // 2)
     lowest = flat.min()
     if not flat.max() - lowest < LEVELS:
@@ -39,16 +39,18 @@ def counted(
         levels[...] = piece
         if (levels != piece).any():
             return None
-    return _with_counts(_count(above), float(lowest))
+    return _with_counts(level_counts(above), float(lowest))
 
 
-def _count(levels: UInt16[np.ndarray, "N"]) -> Int[np.ndarray, "L"]:
-    counts = np.zeros(LEVELS, dtype=np.int64)
-    for start in range(0, levels.size, STEP):
-        piece = levels[None, start : start + STEP]
-        found = cv2.calcHist([piece], [0], None, [LEVELS], [0, LEVELS])
-        counts += found.ravel().astype(np.int64)
-    return counts
+def level_counts(levels: UInt16[np.ndarray, "N"]) -> Int[np.ndarray, "L"]:
+    """Return how often each of the `LEVELS` numbers stands in an array."""
+    counts = [
+        cv2.calcHist(
+            [levels[None, start : start + STEP]], [0], None, [LEVELS], [0, LEVELS]
+        )
+        for start in range(0, levels.size, STEP)
+    ]
+    return np.sum(counts, axis=0, dtype=np.int64).ravel()
 
 
 def _with_counts(
