@@ -267,12 +267,15 @@ def build_model(
     ModelError
         If there is no such method.
     """
+    from napari_harm3.models.memory_layout import put_channels_last
+
     entry = model_entry(name)
     shape: dict[str, Any] = {"volume_size": volume_size, "patch_width": patch_width}
     if "clinical" in entry.modalities:
         shape["clinical_width"] = clinical_width
     module, _, kind = entry.network.partition(":")
     network: nn.Module = getattr(import_module(module), kind)(config, **shape)
+    put_channels_last(network)
     return network
 
 

@@ -29,7 +29,6 @@ from napari_harm3.training.cost import cost_of
 from napari_harm3.training.events import EpochEvent, StepEvent
 from napari_harm3.training.exchange import exchanged
 from napari_harm3.training.health import Health
-from napari_harm3.training.memory_layout import copied_weights, put_channels_last
 from napari_harm3.training.metrics import auc
 from napari_harm3.training.objective import objective
 from napari_harm3.training.optimizers import optimizer_of
@@ -39,6 +38,7 @@ from napari_harm3.training.state import (
     Progress,
     State,
     Weights,
+    copied_weights,
     load_state,
     save_state,
 )
@@ -76,7 +76,6 @@ class Engine:
         self.config, self.fold = config, fold
         self.patch_width, self.folder = patch_width, folder
         self.accelerator = _accelerator(device, config.training.precision)
-        put_channels_last(network)
         self.network, self.optimizer = self.accelerator.prepare(
             network, optimizer_of(network.parameters(), config.training)
         )

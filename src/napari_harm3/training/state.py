@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_harm3.artifacts import write_json
 from napari_harm3.errors import TrainingError
@@ -119,3 +119,11 @@ def state_folders(folder: Path) -> list[Path]:
         if path.is_dir() and path.name.removeprefix("state-").isdecimal()
     ]
     return sorted(found, key=lambda path: int(path.name.removeprefix("state-")))
+
+
+def copied_weights(network: nn.Module) -> Weights:
+    """Return a copy of all weights in the plain order, as safetensors wants them."""
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
