@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from napari_harm3.cohort.case import ROLES
@@ -178,14 +178,10 @@ def _handed_out(prediction: Prediction, batch: CaseBatch) -> Captured:
         {id(one): one for one in maps.values() if one.requires_grad}.values()
     )
     numbers = {id(one): number for number, one in enumerate(outputs)}
-    rows = torch.arange(1, len(batch.mri) + 1, device=batch.mri.device)
-    everywhere = rows[:, None, None].expand(batch.mri.shape[:3])
     places = {
-        role: [place]
-        for role, one in maps.items()
-        if id(one) in numbers
-        for name, place in _places(numbers[id(one)], everywhere, batch).items()
-        if name == role
+        role: [Place(output=numbers[id(maps[role])], rows=cases, cases=cases)]
+        for role, cases in _present(batch.mri_avail).items()
+        if id(maps.get(role)) in numbers
     }
     return Captured(
         prediction=prediction,
@@ -224,14 +220,23 @@ def _places(
     output: int, origins: Int[Tensor, "B S T"], batch: CaseBatch
 ) -> dict[str, Place]:
     """Return where each role's present volumes lie in an output."""
-    places: dict[str, Place] = {}
-    present = (origins > 0) & batch.mri_avail
-    for number, role in enumerate(ROLES):
-        cases = present.flatten(1)[:, number].nonzero().squeeze(1)
-        if len(cases):
-            rows = origins.flatten(1)[cases, number] - 1
-            places[role] = Place(output=output, rows=rows, cases=cases)
-    return places
+    return {
+        role: Place(
+            output=output,
+            rows=origins.flatten(1)[cases, ROLES.index(role)] - 1,
+            cases=cases,
+        )
+        for role, cases in _present((origins > 0) & batch.mri_avail).items()
+    }
+
+
+def _present(volumes: Bool[Tensor, "B S T"]) -> dict[str, Int[Tensor, "P"]]:
+    """Return by role which cases have the volume; a role that none has is left out."""
+    found = {
+        role: there.nonzero().squeeze(1)
+        for role, there in zip(ROLES, volumes.flatten(1).T, strict=True)
+    }
+    return {role: cases for role, cases in found.items() if len(cases)}
 
 
 def _encoders(network: nn.Module) -> list[tuple[nn.Module, dict[str, nn.Module]]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -65,9 +66,26 @@ def masked_softmax(
     scores: Float[Tensor, "... Q K"], mask: Bool[Tensor, "... K"]
 ) -> Float[Tensor, "... Q K"]:
     """Return attention over the keys that a mask keeps; zero where it keeps none."""
-    lowest = torch.finfo(scores.dtype).min
-    weights = scores.masked_fill(~mask, lowest).softmax(dim=-1)
-    return weights * mask.any(dim=-1, keepdim=True)
+    weights: Tensor = _MaskedSoftmax.apply(scores, mask)
+    return weights
+
+
+class _MaskedSoftmax(torch.autograd.Function):
+    """Keeps the weights alone for the way back, not what masking made on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, mask: Tensor) -> Tensor:
+        lowest = torch.finfo(scores.dtype).min
+        weights = scores.masked_fill(~mask, lowest).softmax(dim=-1)
+        weights *= mask.any(dim=-1, keepdim=True)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (weights,) = ctx.saved_tensors
+        slope = gradient * weights
+        return slope.addcmul_(weights, slope.sum(-1, keepdim=True), value=-1), None
 
 
 def split_heads(

@@ -31,7 +31,8 @@ class PatchScale(nn.Module):
 
     def forward(self, bag: Float[Tensor, "... N D"]) -> Float[Tensor, "... N D"]:
         """Return the features in standard deviations from the training's mean."""
-        return (bag - self.centre) / self.spread
+        # In place: a second array of a bag's size takes as long as the arithmetic.
+        return (bag - self.centre).div_(self.spread)
 
     @torch.no_grad()
     def fit(self, centre: Float[Tensor, "D"], spread: Float[Tensor, "D"]) -> None:
