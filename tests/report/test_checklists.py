@@ -107,6 +107,7 @@ def test_both_checklists_are_written_as_text_and_as_a_page(run, tmp_path):
     assert page.count("<tr>") == 45
     assert MADE_UP in page
     assert "On a second cohort." in page
+    assert "<code>harm3 explain</code>" in page
     text = files["tripod-ai-2024.md"].read_text()
     assert "| **author** |" in text
     assert MADE_UP in text

@@ -1,5 +1,6 @@
 """CLAIM and TRIPOD+AI, filled in as far as a run can tell; the rest is the author's."""
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -12,6 +13,9 @@ from napari_harm3.report.comparison_tables import markdown_table
 from napari_harm3.report.page import RESEARCH_ONLY, warning_lines, write_page
 
 AUTHOR = "author"
+COMMAND = re.compile("`([^`]+)`")
+"""How answers mark a command: as Markdown does."""
+
 CHECKLISTS = {
     "claim-2024": ("CLAIM, 2024 update", CLAIM),
     "tripod-ai-2024": ("TRIPOD+AI, 2024", TRIPOD_AI),
@@ -95,7 +99,7 @@ def _page(title: str, found: Sequence[Answer], red: Sequence[str]) -> list[str]:
         + (
             f"<td class=author>{AUTHOR}</td></tr>"
             if answer.text == AUTHOR
-            else f"<td>{escape(answer.text)}</td></tr>"
+            else f"<td>{_marked_up(answer.text)}</td></tr>"
         )
         for answer in found
     )
@@ -106,6 +110,10 @@ def _page(title: str, found: Sequence[Answer], red: Sequence[str]) -> list[str]:
         *(f"<p class=warn>{text}</p>" for text in red),
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
     ]
+
+
+def _marked_up(text: str) -> str:
+    return COMMAND.sub(r"<code>\1</code>", escape(text))
 
 
 def _summary(found: Sequence[Answer]) -> str:
