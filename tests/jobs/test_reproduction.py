@@ -240,6 +240,18 @@ def test_what_is_wrong_is_said_before_any_training(
     assert not list(tmp_path.glob("*/fold-*"))
 
 
+def test_a_table_that_cannot_be_dealt_is_refused_before_it_costs_time(
+    prepared_cohort, tmp_path
+):
+    cohort = relabelled(prepared_cohort, "one-class", lambda n: 0)
+    config = replace(RunConfig.of("harm3", "small"), folds=2)
+
+    with pytest.raises(Harm3Error, match="Only 0 cases have pcr 1"):
+        next(train(cohort, run=tmp_path / "run", config=config, device="cpu"))
+
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_method_needs_no_more_than_it_looks_at(prepared_cohort, tmp_path):
     cohort = relabelled(
         prepared_cohort,

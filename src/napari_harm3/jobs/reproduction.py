@@ -179,11 +179,12 @@ def _prepared(
     asked: Reproduction, cohort: Cohort, device: str
 ) -> Generator[Progress, None, "tuple[list[PreparedCase], dict[str, str]]"]:
     """Prepare the cases that have what every method needs."""
-    from napari_harm3.training.cross_validation import trainable
+    from napari_harm3.training.cross_validation import dealt, trainable
 
     configs = list(asked.configs.values())
     cases, left_out = trainable(cohort, *configs)
     check_enough([case.pcr for case in cases])
+    dealt(cases, configs[0])
     by_name = yield from prepare_trainable(
         cohort,
         cases,

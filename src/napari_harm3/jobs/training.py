@@ -46,14 +46,15 @@ def train(
     ``jobs`` folds are trained at once, or as many as the Dask cluster at ``scheduler``
     has workers.
     """
-    from napari_harm3.training.cross_validation import cross_validate, trainable
+    from napari_harm3.training.cross_validation import cross_validate, dealt, trainable
     from napari_harm3.training.run import end_noted, open_run, remember_cohort
 
     table = read_cohort(cohort, allow_external=allow_external)
     device = resolve_device(device)
+    cases, _ = trainable(table, config)
+    dealt(cases, config)  # what is wrong with the table is said before it costs time
     open_run(run, config, resume=resume)
     remember_cohort(run, cohort, work)
-    cases, _ = trainable(table, config)
     with end_noted(run):
         prepared = yield from prepare_trainable(
             table,

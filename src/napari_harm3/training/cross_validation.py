@@ -57,6 +57,34 @@ def trainable(cohort: Cohort, *configs: RunConfig) -> tuple[list[Case], dict[str
     return [c for c in cohort.cases if c.case_id not in left_out], left_out
 
 
+def dealt(cases: Sequence[Case], config: RunConfig) -> list[dict[str, int]]:
+    """Return for every repeat the fold that holds out each case.
+
+    Raises
+    ------
+    TrainingError, CohortError
+        If there is no case, or the cases cannot be dealt so that every fold is trained
+        and measured on both classes.
+    """
+    if not cases:
+        raise TrainingError(
+            f"No case has a label and all that {config.method} needs: `harm3 check` "
+            "says what is missing."
+        )
+    repeats = [
+        assign_folds(cases, folds=config.folds, seed=config.seed + 7919 * repeat)
+        for repeat in range(config.repeats)
+    ]
+    for assigned in repeats:
+        for fold in sorted(set(assigned.values())):
+            if len({c.pcr for c in cases if assigned[c.case_id] != fold}) < 2:
+                raise TrainingError(
+                    f"Fold {fold} would be trained on one class only: add cases, or "
+                    "give other folds."
+                )
+    return repeats
+
+
 def cross_validate(
     cohort: Cohort,
     prepared: Sequence[PreparedCase],
@@ -237,28 +265,20 @@ def _tasks(
     origin: Event,
     device: str,
 ) -> list[FoldTask]:
-    cases = [one.case for one in prepared]
     tasks: list[FoldTask] = []
-    for repeat in range(config.repeats):
-        assigned = assign_folds(
-            cases, folds=config.folds, seed=config.seed + 7919 * repeat
-        )
-        count = max(assigned.values()) + 1
-        for fold in range(count):
-            fitted = [p for p in prepared if assigned[p.case.case_id] != fold]
-            held_out = [p for p in prepared if assigned[p.case.case_id] == fold]
-            if len({p.case.pcr for p in fitted}) < 2:
-                raise TrainingError(
-                    f"Fold {fold} would be trained on one class only: add cases, or "
-                    "give other folds."
-                )
+    for assigned in dealt([one.case for one in prepared], config):
+        for fold in range(max(assigned.values()) + 1):
             tasks.append(
                 FoldTask(
-                    fold=repeat * count + fold,
+                    fold=len(tasks),
                     config=config,
                     run=run,
-                    fitted=tuple(fitted),
-                    held_out=tuple(held_out),
+                    fitted=tuple(
+                        p for p in prepared if assigned[p.case.case_id] != fold
+                    ),
+                    held_out=tuple(
+                        p for p in prepared if assigned[p.case.case_id] == fold
+                    ),
                     origin=origin,
                     device=device,
                 )
@@ -270,11 +290,6 @@ def run_origin(
     cohort: Cohort, prepared: Sequence[PreparedCase], config: RunConfig
 ) -> Event:
     """Return what every fold's JSON says of the data; all features must be alike."""
-    if not prepared:
-        raise TrainingError(
-            f"No case has a label and all that {config.method} needs: `harm3 check` "
-            "says what is missing."
-        )
     bags = [(one, bag) for one in prepared for bag in one.bags]
     identity = _identity(bags[0][1]) if bags else {}
     for _, bag in bags:
