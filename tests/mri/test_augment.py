@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
 
-from napari_harm3.mri.augment import augmented
+from napari_harm3.mri.augment import augmented, movement
 from napari_harm3.mri.config import AugmentConfig
 
 STILL = AugmentConfig(
@@ -42,6 +43,22 @@ def test_the_four_volumes_are_moved_alike():
     for volume in moved[1:]:
         np.testing.assert_allclose(volume, moved[0], atol=1e-6)
     assert np.linalg.norm(centre_of(moved[0]) - centre_of(blob()[0, 0])) > 0.5
+
+
+def test_volumes_are_moved_as_scipy_moves_them():
+    rng = np.random.default_rng(3)
+    array = rng.normal(size=(2, 2, 7, 20, 26)).astype(np.float32)
+    config = replace(STILL, flip=True, degrees=30.0, shift=4.0, scale=0.3)
+
+    for seed in range(20):
+        moved, _ = augmented(array, config, np.random.default_rng(seed))
+
+        matrix, offset = movement(array.shape[2:], config, np.random.default_rng(seed))
+        for place in np.ndindex(2, 2):
+            expected = ndimage.affine_transform(
+                array[place], matrix, offset, order=1, mode="nearest"
+            )
+            np.testing.assert_allclose(moved[place], expected, atol=1e-5)
 
 
 def test_a_flip_mirrors_left_and_right_in_half_of_the_draws():

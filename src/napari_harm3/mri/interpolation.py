@@ -122,7 +122,7 @@ class _Line:
         if not self.weight.any():  # two grids of the same spacing
             return lower
         weight = self.weight if axis else self.weight[:, None]
-        return _between(lower, plane.take(self.above, axis=axis), weight)
+        return between(lower, plane.take(self.above, axis=axis), weight)
 
 
 def _line(
@@ -157,7 +157,7 @@ def _fill_along_axes(
     for plane, below, above, weight in places:
         source = capped(array[below], most)
         if weight:
-            source = _between(source, capped(array[above], most), weight)
+            source = between(source, capped(array[above], most), weight)
         plane[...] = width.of(height.of(source, axis=0), axis=1)
 
 
@@ -244,15 +244,16 @@ def _gathered(
         return capped(flat.take(corners, mode="wrap"), most)
     lower = _gathered(flat, corners, hops[1:], weights[1:], most)
     upper = _gathered(flat[hops[0] :], corners, hops[1:], weights[1:], most)
-    return _between(lower, upper, weights[0])
+    return between(lower, upper, weights[0])
 
 
-def _between(
+def between(
     lower: Float[np.ndarray, "..."],
     upper: Float[np.ndarray, "..."],
     weight: Float32[np.ndarray, "..."] | np.float32,
 ) -> Float[np.ndarray, "..."]:
-    between = upper - lower
-    between *= weight
-    between += lower
-    return between
+    """Return what lies between two values: the lower one at a weight of zero."""
+    step = upper - lower
+    step *= weight
+    step += lower
+    return step
