@@ -290,6 +290,7 @@ def test_an_exported_model_names_nobody_and_predicts_the_same(
 
     code, said, _ = harm3("evaluate", tmp_path / "model", cohort)
     assert (code, said["error"]["type"]) == (1, "ModelError")
+    assert "is one of the model's own" in said["error"]["message"]
 
 
 def test_a_refitted_model_is_one_network_of_every_case(harm3, run, cohort, tmp_path):
@@ -319,7 +320,8 @@ def test_the_report_stands_alone(harm3, run, tmp_path):
 
 
 def test_a_run_is_not_overwritten(harm3, run, prepared_cohort):
-    code, said, _ = harm3("train", prepared_cohort, "--out", run, "--size", "small")
+    asked = ("--out", run, "--size", "small", "--folds", 2)
+    code, said, _ = harm3("train", prepared_cohort, *asked)
     assert code == 1
     assert "--resume" in said["error"]["message"]
 

@@ -52,7 +52,9 @@ def predict(
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
             row["message"] = str(error)
         rows.append(row)
-        yield Progress(stage="predict", step=number, of=len(cases), text=one.case_id)
+        yield Progress(
+            stage="predict", step=number, of=len(cases), text=one.case_id, data=row
+        )
     if out is not None:
         write_text(out, _as_csv(rows))
     yield finished("predict", {"predictions": rows})

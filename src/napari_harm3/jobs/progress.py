@@ -22,7 +22,7 @@ class Progress:
     """What is being worked on."""
 
     data: dict[str, Any] | None = None
-    """Figures worth drawing: ``loss``, ``auc``, ``fold``, ``epoch``."""
+    """Figures worth drawing, ``loss``, ``auc``, ``fold``, ``epoch``; a case's row."""
 
     warning: str | None = None
     """Something worth knowing that does not stop the work."""

@@ -185,6 +185,12 @@ def evaluate(
     for message in predict(
         model, cohort=cohort, work=work, device=device, allow_external=allow_external
     ):
+        row = message.data or {}
+        if row.get("seen") not in (None, "new"):
+            raise ModelError(
+                f"Case {row['case_id']} is one of the model's own: an external cohort "
+                "has none of them. `harm3 evaluate RUN` measures those held out."
+            )
         if message.result is None:
             yield message
         else:
@@ -197,12 +203,6 @@ def _external(model: Path, table: Cohort, rows: list[dict[str, Any]]) -> dict[st
     from napari_harm3.inference.predictor import Predictor
     from napari_harm3.training.metrics import FoldScores, cross_validated
 
-    seen = [row["case_id"] for row in rows if row["seen"] not in (None, "new")]
-    if seen:
-        raise ModelError(
-            f"{len(seen)} cases of this cohort belong to the model's own, first "
-            f"{seen[0]}: an external cohort has none of them."
-        )
     label = {case.case_id: case.pcr for case in table.cases}
     usable = [
         row
