@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn import metrics as sk
 
 from napari_harm3.explain.cells import upsampled
-from napari_harm3.explain.measures import ranking
+from napari_harm3.explain.ranking import ranking
 
 SHAPE = (50, 100, 100)
 

@@ -13,7 +13,8 @@ from napari_harm3.explain.agreement import (
 from napari_harm3.explain.ceiling import best_maps, tents
 from napari_harm3.explain.cross_attention import mri_to_patches, patch_to_mri
 from napari_harm3.explain.gone_lesions import carried_over, false_energy, magnitude
-from napari_harm3.explain.measures import energy, ranking
+from napari_harm3.explain.measures import energy
+from napari_harm3.explain.ranking import ranking
 from napari_harm3.mri.resampling import to_native
 from napari_harm3.mri.volume import Geometry
 

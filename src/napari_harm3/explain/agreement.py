@@ -20,9 +20,9 @@ from napari_harm3.explain.measures import (
     energy,
     iou_of,
     pointing_game,
-    ranking,
     widened,
 )
+from napari_harm3.explain.ranking import ranking
 from napari_harm3.explain.thresholds import dice_by_share
 from napari_harm3.mri.annotation import LABELS
 from napari_harm3.mri.volume import Geometry
