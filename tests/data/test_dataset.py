@@ -1,6 +1,5 @@
 """A case's files as arrays, what an epoch sees of them, and batches."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -229,22 +228,17 @@ def test_annotations_prepared_of_other_files_are_not_handed_out(tmp_path, change
     assert prepared_case(case, inputs, work).masks is None
 
 
-def test_a_cached_case_is_made_once_and_loads_in_a_millisecond(tmp_path):
+def test_a_cached_case_is_made_once_and_read_where_it_lies(tmp_path):
     case, _, _ = annotated_case(tmp_path)
     config = InputConfig.of_size("small").mri
     made = prepare_mri(case, config, tmp_path / "w")
     stamp = made.stat().st_mtime_ns
 
     again = prepare_mri(case, config, tmp_path / "w")
-    loads = []
-    for _ in range(30):
-        begin = time.perf_counter()
-        load_mri(again)
-        loads.append(time.perf_counter() - begin)
 
     assert again == made
     assert made.stat().st_mtime_ns == stamp
-    assert min(loads) <= 1e-3
+    assert isinstance(load_mri(again).array, np.memmap)
 
 
 def test_a_changed_volume_or_recipe_is_prepared_anew(tmp_path):

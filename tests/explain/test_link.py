@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -389,33 +388,6 @@ def test_a_damaged_link_is_told(tmp_path, damage: str) -> None:
 
     with pytest.raises(ModelError, match=r"link\.npz"):
         CaseLink.from_npz(path)
-
-
-def test_it_answers_at_once_at_the_papers_size() -> None:
-    rng = np.random.default_rng(0)
-    tokens, patches, cells = 5 * 64, 5000, 1024
-    pooling = rng.random((tokens, patches), np.float32)
-    cross = rng.random((tokens, cells), np.float32)
-    layout = np.stack(np.unravel_index(np.arange(cells), (2, 2, 4, 8, 8)), axis=1)
-    link = replace(
-        linked(),
-        pooling=pooling / pooling.sum(axis=1, keepdims=True),
-        cross=cross / cross.sum(axis=1, keepdims=True),
-        layout=layout,
-        affine=np.eye(4),
-        view=np.array([[-0.5, -0.5, -0.5], [3.5, 7.5, 7.5]]),
-    )
-    link.maps(link.mri_of_patch(0))
-
-    def seconds(ask):
-        start = time.perf_counter()
-        ask()
-        return time.perf_counter() - start
-
-    click = [seconds(lambda: link.maps(link.mri_of_patch(77))) for _ in range(5)]
-    voxel = [seconds(lambda: link.patches_at("t2_pre", (3, 4, 5))) for _ in range(5)]
-    assert min(click) < 0.01
-    assert min(voxel) < 0.01
 
 
 def test_a_trained_models_link_is_one_table_seen_from_both_sides(

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -93,11 +92,9 @@ def test_a_registration_hears_a_cancel_in_the_middle(talk, tmp_path):
     while (answer := talk.hear())["stage"] != "register":
         assert answer["kind"] == "progress"
 
-    begin = time.monotonic()
     talk.say(id=4, kind="cancel")
 
     assert talk.until_end()["kind"] == "cancelled"
-    assert time.monotonic() <= begin + 1
     talk.say(id=5, job="make_coffee", params={})
     assert talk.until_end()["kind"] == "refused"
 
