@@ -12,10 +12,10 @@ import torch
 from model_cases import case_batch
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.data.prepare import prepared_case
+from napari_harm3.explain.case import explain_case
 from napari_harm3.explain.patch_places import PatchPlaces
 from napari_harm3.explain.slide_maps import (
     KINDS,
-    case_slide_maps,
     slide_maps,
     top_patches,
 )
@@ -354,7 +354,7 @@ def test_a_trained_models_maps_lie_on_its_slides(
     case = read_cohort(prepared_cohort).cases[0]
     prepared = prepared_case(case, predictor.inputs, prepared_cohort.parent / ".harm3")
 
-    found = case_slide_maps(predictor, prepared)
+    found = explain_case(predictor, prepared).slide
 
     assert set(found.maps) == set(KINDS)
     assert all(len(one) == len(found.places) for one in found.maps.values())

@@ -1,17 +1,24 @@
-"""Explain one case: probability, heat maps, slide attention, agreement."""
+"""Explain one case: probability, heat maps, slide maps, their link, agreement."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from napari_harm3.cohort.case import Case
+from napari_harm3.data.dataset import CaseItem
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.explain.agreement import Yardstick, agreement
+from napari_harm3.explain.answer import Answer, answer
+from napari_harm3.explain.capture import LAST, layer_centres
+from napari_harm3.explain.case_link import link_of, link_space
 from napari_harm3.explain.cells import CellGrid, cell_grid, drawn
 from napari_harm3.explain.config import ExplainConfig
-from napari_harm3.explain.gradcam import FIG_2, located_heat_maps
-from napari_harm3.explain.wsi_attention import attention_geojson, patch_attention
+from napari_harm3.explain.gradcam import FIG_2
+from napari_harm3.explain.link import CaseLink
+from napari_harm3.explain.slide_maps import SlideMaps, patch_places
 from napari_harm3.inference.predictor import Predictor, mean_logit
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.reading import read_volume
@@ -51,16 +58,9 @@ class Explanation:
     seen: str
     folds: tuple[int, ...]
     volumes: dict[str, ExplainedVolume]
-    attention: dict[str, Any]
-    """GeoJSON of the slide's patches."""
-
-    cell_mm: tuple[float, ...]
-    """Size of a heat map's cell along z, y, x, than which no map is finer; empty
-    without maps."""
-
-    cells_assumed: bool
-    """Whether the network does not say where its cells lie, so that the maps are drawn
-    as if they shared its field of view out evenly."""
+    slide: SlideMaps
+    link: CaseLink | None
+    """None where nothing is linked, see `link_of`."""
 
     config: ExplainConfig
     """How the maps were made."""
@@ -70,6 +70,24 @@ class Explanation:
 
     made_up: bool
     """Whether the model has learned from made-up patients."""
+
+    @property
+    def cell_mm(self) -> tuple[float, ...]:
+        """Size of a heat map's cell along z, y, x, than which no map is finer.
+
+        Empty without maps.
+        """
+        for one in self.volumes.values():
+            return tuple(one.cells.spacing_mm.tolist())
+        return ()
+
+    @property
+    def cells_assumed(self) -> bool:
+        """Whether the network does not say where its cells lie.
+
+        The maps are drawn as if they shared its field of view out evenly.
+        """
+        return any(one.cells.centres.assumed for one in self.volumes.values())
 
 
 def explain_case(
@@ -85,55 +103,77 @@ def explain_case(
     case, item = prepared.case, predictor.item(prepared)
     sight = predictor.sight(prepared.sources.values())
     batch = predictor.batch(prepared)
-    logits, cams, shares = [], [], []
-    for fold in sight.folds:
-        found = located_heat_maps(predictor.network(fold), batch, config)
-        logits.append(found.prediction.logit.detach() / predictor.temperature(fold))
-        cams.append(found)
-        attention = patch_attention(found.prediction)
-        if attention is not None and item.features is not None:
-            shares.append(attention[0])
-    size, affine = predictor.inputs.mri.size, item.affine
-    volumes: dict[str, ExplainedVolume] = {}
-    cells = None
-    for role, centres in cams[0].centres.items():
-        path = case.volumes[role]
-        coarse = np.mean([found.maps[role][0] for found in cams], axis=0)
-        cells = cell_grid(coarse.shape, size, affine, centres)
-        volume = read_volume(path)
-        mask = case.masks.get(role)
-        annotation = None if mask is None else read_annotation(mask, volume)
-        # Through the registration, if there was one: the map is drawn on the file.
-        place = placed(volume, item.transforms.get(role))
-        heat = drawn(coarse, cells, place)
-        yardstick = Yardstick.of(annotation, place, cells)
-        volumes[role] = ExplainedVolume(
-            volume=volume,
-            heat=heat,
-            annotation=annotation,
-            # What speaks against the target marks no lesion.
-            agreement=agreement(
-                np.maximum(heat, 0), annotation, place, cells, yardstick=yardstick
-            ),
-            message="" if heat.any() else NO_EVIDENCE,
-            place=place,
-            cells=cells,
-            yardstick=yardstick,
-        )
-    spacing = () if cells is None else tuple(cells.spacing_mm.tolist())
+    networks = [predictor.network(fold) for fold in sight.folds]
+    answers = [answer(network, batch, config) for network in networks]
+    logits = [
+        one.heat.prediction.logit.detach() / predictor.temperature(fold)
+        for fold, one in zip(sight.folds, answers, strict=True)
+    ]
+    size, volumes = predictor.inputs.mri.size, {}
+    centres = answers[0].heat.centres
+    for role, lying in centres.items():
+        coarse = np.mean([one.heat.maps[role][0] for one in answers], axis=0)
+        cells = cell_grid(coarse.shape, size, item.affine, lying)
+        volumes[role] = _explained(role, coarse, cells, case, item)
+    if config.layer != LAST:  # whose cells are the link's tokens
+        centres = layer_centres(networks[0], batch)
+    slide = _slide(answers, prepared)
     return Explanation(
         case_id=case.case_id,
         probability=float(mean_logit(logits).sigmoid()[0]),
         seen=sight.seen,
         folds=sight.folds,
         volumes=volumes,
-        attention=attention_geojson(
-            prepared.bags if shares else (),
-            np.mean(shares, axis=0) if shares else np.zeros(0),
+        slide=slide,
+        link=link_of(
+            [one.link for one in answers],
+            link_space(networks[0], item, size, centres),
+            slide.places,
+            case_id=case.case_id,
+            folds=sight.folds,
         ),
-        cell_mm=spacing,
-        cells_assumed=any(one.cells.centres.assumed for one in volumes.values()),
         config=config,
         threshold=predictor.threshold(sight.folds),
         made_up=predictor.made_up,
+    )
+
+
+def _explained(
+    role: str,
+    coarse: Float[np.ndarray, "d h w"],
+    cells: CellGrid,
+    case: Case,
+    item: CaseItem,
+) -> ExplainedVolume:
+    """Return a volume with its map and annotation, read anew from its files."""
+    volume, mask = read_volume(case.volumes[role]), case.masks.get(role)
+    annotation = None if mask is None else read_annotation(mask, volume)
+    # Through the registration, if there was one: the map is drawn on the file.
+    place = placed(volume, item.transforms.get(role))
+    heat = drawn(coarse, cells, place)
+    yardstick = Yardstick.of(annotation, place, cells)
+    return ExplainedVolume(
+        volume=volume,
+        heat=heat,
+        annotation=annotation,
+        # What speaks against the target marks no lesion.
+        agreement=agreement(
+            np.maximum(heat, 0), annotation, place, cells, yardstick=yardstick
+        ),
+        message="" if heat.any() else NO_EVIDENCE,
+        place=place,
+        cells=cells,
+        yardstick=yardstick,
+    )
+
+
+def _slide(answers: Sequence[Answer], prepared: PreparedCase) -> SlideMaps:
+    """Return the mean of the folds' slide maps."""
+    kinds = answers[0].slide
+    return SlideMaps(
+        maps={
+            kind: np.mean([one.slide[kind][0] for one in answers], axis=0)
+            for kind in kinds
+        },
+        places=patch_places(prepared.bags if kinds else ()),
     )

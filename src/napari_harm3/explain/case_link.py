@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import nn
 
+from napari_harm3.data.dataset import CaseItem
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.explain.capture import layer_centres
-from napari_harm3.explain.cells import CellGrid, cell_grid
+from napari_harm3.explain.cells import CellGrid, Centres, cell_grid
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.patch_places import PatchPlaces
 from napari_harm3.explain.rollout import attention_rollout
@@ -56,40 +57,58 @@ def case_link(
     ModelError, FeatureError
         If the model or the features cannot be read.
     """
-    item, batch = predictor.item(prepared), predictor.batch(prepared)
+    batch = predictor.batch(prepared)
     folds = predictor.sight(prepared.sources.values()).folds
-    token_layout = getattr(predictor.network(folds[0]), "token_layout", None)
-    if token_layout is None:
-        return None
+    networks = [predictor.network(fold) for fold in folds]
     asked = [
-        link_tokens(
-            predictor.network(fold),
-            batch,
-            through_self_attention=through_self_attention,
-        )
-        for fold in folds
+        link_tokens(network, batch, through_self_attention=through_self_attention)
+        for network in networks
     ]
-    tokens = [one for one in asked if one is not None]
-    if not tokens:
-        return None
-    layout = token_layout().cpu().numpy()
-    cells = (layout[:, 2:].max(axis=0) + 1).tolist()
-    # A token is a cell of the last layer, whose encoders are built alike.
-    centres = layer_centres(predictor.network(folds[0]), batch).values()
+    space = link_space(
+        networks[0],
+        predictor.item(prepared),
+        predictor.inputs.mri.size,
+        layer_centres(networks[0], batch),
+    )
     return link_of(
-        tokens,
-        LinkSpace(
-            layout=layout,
-            available=item.available,
-            cells=cell_grid(
-                cells, predictor.inputs.mri.size, item.affine, next(iter(centres), None)
-            ),
-            transforms=item.transforms,
-        ),
+        asked,
+        space,
         patch_places(prepared.bags),
         case_id=prepared.case.case_id,
         folds=folds,
         through_self_attention=through_self_attention,
+    )
+
+
+def link_space(
+    network: nn.Module,
+    item: CaseItem,
+    size: Sequence[int],
+    centres: Mapping[str, Centres],
+) -> LinkSpace | None:
+    """Return where the MRI tokens of a case lie; None of a network without Eq. (6).
+
+    Parameters
+    ----------
+    network
+        Any fold: all are built alike.
+    item
+        The case.
+    size
+        Voxels of the model's grid along z, y, x.
+    centres
+        Of the last layer's cells, by role; a token is one of them.
+    """
+    token_layout = getattr(network, "token_layout", None)
+    if token_layout is None:
+        return None
+    layout = token_layout().cpu().numpy()
+    cells = (layout[:, 2:].max(axis=0) + 1).tolist()
+    return LinkSpace(
+        layout=layout,
+        available=item.available,
+        cells=cell_grid(cells, size, item.affine, next(iter(centres.values()), None)),
+        transforms=item.transforms,
     )
 
 
@@ -152,18 +171,21 @@ def tokens_of(prediction: Prediction, row: int = 0) -> LinkTokens | None:
 
 
 def link_of(
-    tokens: Sequence[LinkTokens],
-    space: LinkSpace,
+    asked: Sequence[LinkTokens | None],
+    space: LinkSpace | None,
     places: PatchPlaces,
     *,
     case_id: str,
     folds: tuple[int, ...] = (),
     through_self_attention: bool = False,
-) -> CaseLink:
+) -> CaseLink | None:
     """Return one link of one network or several, whose say is the same.
 
-    Padding of the bag is left off.
+    Padding of the bag is left off. None where nothing is linked.
     """
+    tokens = [one for one in asked if one is not None]
+    if space is None or not tokens:
+        return None
     return CaseLink(
         case_id=case_id,
         pooling=np.concatenate([one.pooling[:, : len(places)] for one in tokens]),

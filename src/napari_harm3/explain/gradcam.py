@@ -18,7 +18,7 @@ from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGrad
 from torch import Tensor, nn
 
 from napari_harm3.errors import ModelError
-from napari_harm3.explain.capture import capture, evaluating
+from napari_harm3.explain.capture import Captured, capture, evaluating
 from napari_harm3.explain.cells import Centres
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
@@ -93,16 +93,33 @@ def located_heat_maps(
         If the network has no such layer, or the method does not suit it.
     """
     with torch.enable_grad(), evaluating(network):
-        captured = capture(network, batch, config.layer)
-        outputs = captured.outputs
-        # Cases do not mix in evaluation mode, so the sum's gradient is each one's.
-        gradients = (
-            torch.autograd.grad(
-                captured.prediction.logit.sum(), outputs, materialize_grads=True
-            )
-            if outputs
-            else ()
+        return maps_captured(capture(network, batch, config.layer), config)
+
+
+def maps_captured(captured: Captured, config: ExplainConfig) -> HeatMaps:
+    """Return the maps of `located_heat_maps`; the graph is used up.
+
+    Parameters
+    ----------
+    captured
+        In evaluation mode, of the layer that is configured.
+    config
+        Method and target.
+
+    Raises
+    ------
+    ModelError
+        If the method does not suit the network.
+    """
+    outputs = captured.outputs
+    # Cases do not mix in evaluation mode, so the sum's gradient is each one's.
+    gradients = (
+        torch.autograd.grad(
+            captured.prediction.logit.sum(), outputs, materialize_grads=True
         )
+        if outputs
+        else ()
+    )
     activations, slopes = captured.by_role(outputs), captured.by_role(gradients)
     maps = {
         role: evidence(activations[role], slopes[role], config) for role in activations

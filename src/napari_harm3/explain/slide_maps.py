@@ -12,7 +12,8 @@
 * ``rollout``: attention rollout, see `explain.rollout`; for HARM3 and TransMIL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from napari_harm3.data.prepare import PreparedCase
+from napari_harm3.explain.capture import evaluating
 from napari_harm3.explain.patch_places import PatchPlaces
 from napari_harm3.explain.rollout import (
     class_token_rollout,
@@ -30,10 +31,10 @@ from napari_harm3.explain.rollout import (
     pooled_rollout,
     token_weights,
 )
-from napari_harm3.inference.predictor import Predictor
 from napari_harm3.models.interface import CaseBatch, Prediction
 from napari_harm3.models.layers.attention import tapped
 from napari_harm3.models.layers.bags import padded_weights
+from napari_harm3.models.layers.nystrom import NystromAttention
 from napari_harm3.wsi.bags import read_bag
 
 Kind = Literal["attention", "gradient_attention", "rollout"]
@@ -51,24 +52,22 @@ class SlideMaps:
     places: PatchPlaces
 
 
-def case_slide_maps(predictor: Predictor, prepared: PreparedCase) -> SlideMaps:
-    """Return the maps of a case's slides, averaged over the folds that may be asked.
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What passes within a network on one forward pass, in the graph."""
 
-    Raises
-    ------
-    ModelError, FeatureError
-        If the model or the features cannot be read.
-    """
-    batch = predictor.batch(prepared)
-    folds = predictor.sight(prepared.sources.values()).folds
-    found = [slide_maps(predictor.network(fold), batch)[1] for fold in folds]
-    return SlideMaps(
-        maps={
-            kind: np.mean([maps[kind][0] for maps in found], axis=0)
-            for kind in found[0]
-        },
-        places=patch_places(prepared.bags),
-    )
+    taken: dict[str, list[Tensor]]
+    """By kind of `Tap`."""
+
+    nystrom: list[tuple[NystromAttention, Tensor]]
+    """Each call of TransMIL's attention, and the tokens that it mixed."""
+
+
+@contextmanager
+def listening(network: nn.Module) -> Iterator[Heard]:
+    """Hear what slide maps are made of; no hook stays."""
+    with tapped(network) as taken, nystrom_inputs(network) as nystrom:
+        yield Heard(taken=taken, nystrom=nystrom)
 
 
 def slide_maps(network: nn.Module, batch: CaseBatch) -> tuple[Prediction, Maps]:
@@ -84,22 +83,27 @@ def slide_maps(network: nn.Module, batch: CaseBatch) -> tuple[Prediction, Maps]:
     batch
         One case or several.
     """
-    was_training = network.training
-    network.eval()
-    try:
-        with (
-            torch.enable_grad(),
-            tapped(network) as taken,
-            nystrom_inputs(network) as n,
-        ):
-            prediction = network(batch)
-            gradients = _gradients(prediction, taken)
-    finally:
-        network.train(was_training)
+    with torch.enable_grad(), evaluating(network), listening(network) as heard:
+        prediction = network(batch)
+        return prediction, maps_heard(prediction, heard, batch.wsi_mask)
+
+
+def maps_heard(prediction: Prediction, heard: Heard, mask: Bool[Tensor, "B N"]) -> Maps:
+    """Return the maps of `slide_maps`; the graph is left for others to ask.
+
+    Parameters
+    ----------
+    prediction, heard
+        Of one forward pass in evaluation mode.
+    mask
+        False for padding.
+    """
     pooling = prediction.attn.get("pooling")
     if pooling is None or not bool(pooling.any()):
-        return prediction, {}
-    pooling, mask = pooling.detach().float(), batch.wsi_mask
+        return {}
+    taken, n = heard.taken, heard.nystrom
+    gradients = _gradients(prediction, taken)
+    pooling = pooling.detach().float()
     maps = {"attention": pooling.mean(dim=1)}
     if "pooling" in taken:
         evidence = _evidence(taken["pooling"], gradients["pooling"], mask)
@@ -118,7 +122,7 @@ def slide_maps(network: nn.Module, batch: CaseBatch) -> tuple[Prediction, Maps]:
             for layers, count in zip(cases, mask.sum(dim=1), strict=True)
         ]
         maps["rollout"] = padded_weights([row[None] for row in rows], mask)[:, 0]
-    return prediction, {kind: one.cpu().numpy() for kind, one in maps.items()}
+    return {kind: one.cpu().numpy() for kind, one in maps.items()}
 
 
 def patch_places(bags: Sequence[Path]) -> PatchPlaces:
@@ -191,7 +195,10 @@ def _gradients(
         return {}
     # Cases do not mix in evaluation mode, so the sum's gradient is each one's.
     slopes = torch.autograd.grad(
-        prediction.logit.sum(), [one for _, one in places], materialize_grads=True
+        prediction.logit.sum(),
+        [one for _, one in places],
+        retain_graph=True,
+        materialize_grads=True,
     )
     found: dict[str, list[Tensor]] = {kind: [] for kind, _ in places}
     for (kind, _), slope in zip(places, slopes, strict=True):

@@ -1,6 +1,6 @@
 """Maps of patches in the files of other programs: GeoJSON, and a pyramidal TIFF."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from napari_harm3.explain.patch_places import PatchPlaces
-from napari_harm3.explain.slide_maps import patch_places
-from napari_harm3.models.interface import Prediction
 from napari_harm3.wsi.heat_pyramid import COLD, HOT, Pair, Pixels, write_heat_pyramid
 
 SIDE_PIXELS = (16, 8, 4, 2, 1)
@@ -19,31 +17,6 @@ MOST_PIXELS = 64_000_000
 LEAST = 1e-12
 
 Shares = Float[np.ndarray, "N"]
-
-
-def patch_attention(prediction: Prediction) -> Float[np.ndarray, "B N"] | None:
-    """Return each patch's share of the attention: the mean over the pooled tokens.
-
-    The shares of a case add up to one; padding has none. None of a network that
-    attends to no patches.
-    """
-    pooling = prediction.attn.get("pooling")
-    if pooling is None:
-        return None
-    return pooling.detach().float().mean(dim=1).cpu().numpy()
-
-
-def attention_geojson(bags: Sequence[Path], shares: Shares) -> dict[str, Any]:
-    """Return patches with their attention as GeoJSON, as `patch_geojson` does.
-
-    Parameters
-    ----------
-    bags
-        The slides' feature files, in the order of the bag.
-    shares
-        Of all their patches.
-    """
-    return patch_geojson(patch_places(bags), {"attention": shares})
 
 
 def patch_geojson(places: PatchPlaces, maps: Mapping[str, Shares]) -> dict[str, Any]:

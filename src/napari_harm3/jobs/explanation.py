@@ -94,17 +94,12 @@ def explained(
 ) -> Generator[Progress, None, tuple["AskedCase", Result]]:
     """Explain a case into its folder; return it, and what ``--json`` prints."""
     from napari_harm3.explain.asked import asked_case
-    from napari_harm3.explain.case_link import case_link
-    from napari_harm3.explain.slide_maps import case_slide_maps
     from napari_harm3.report.case_report import Findings, write_explanation
 
     name = prepared.case.case_id
-    yield Progress(stage="explain", step=0, of=3, text=name)
+    yield Progress(stage="explain", step=0, of=2, text=name)
     asked = asked_case(predictor, prepared, request)
-    yield Progress(stage="explain", step=1, of=3, text=name)
-    slide = case_slide_maps(predictor, prepared)
-    link = case_link(predictor, prepared)
-    yield Progress(stage="explain", step=2, of=3, text=name)
+    yield Progress(stage="explain", step=1, of=2, text=name)
     if "occlusion" in request.also:
         yield from occluded(asked, out, made_of)
     if "decoupled" in request.also:
@@ -113,8 +108,6 @@ def explained(
     findings = Findings(
         explanation=asked.explanation,
         agreement=asked.ruler.own(),
-        slide=slide,
-        link=link,
         others=asked.others,
         others_agreement=asked.others_agreement(),
         checks=checks,

@@ -21,6 +21,7 @@ from napari_harm3.report.map_figures import explanation_figure, other_maps_figur
 from napari_harm3.report.page import as_png
 
 ABOUT = "explanation.json"
+ATTENTION, SLIDE_MAPS = "slide_attention.geojson", "slide_maps.geojson"
 CHECKS, CHECKS_FIGURE = "checks.json", "checks.png"
 ALSO_AGREEMENT, ALSO_FIGURE = "also_agreement.json", "also.png"
 
@@ -38,8 +39,6 @@ class Findings:
     agreement: Mapping[str, Any]
     """Of the model's own maps, by role."""
 
-    slide: SlideMaps
-    link: CaseLink | None
     others: Mapping[str, OtherMaps] = field(default_factory=dict)
     """Maps beside the model's own, by kind."""
 
@@ -62,15 +61,13 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
     for role, explained in explanation.volumes.items():
         maps[role] = f"{role}_cam.nii.gz"
         write_volume(out / maps[role], explained.heat, explained.volume.affine)
-    write_json(out / "slide_attention.geojson", explanation.attention)
     write_json(out / "agreement.json", findings.agreement)
     write_bytes(out / "figure.png", as_png(explanation_figure(explanation)))
     files: Files = {
         "maps": maps,
-        "attention": "slide_attention.geojson",
         "figure": "figure.png",
-        **_write_slide_maps(out, findings.slide),
-        **_write_link(out, findings.link),
+        **_write_slide_maps(out, explanation.slide),
+        **_write_link(out, explanation.link),
         **_write_others(out, findings),
         **_write_checks(out, findings),
     }
@@ -148,15 +145,17 @@ def _located(folder: Path, entry: Any) -> Any:
 
 def _write_slide_maps(out: Path, slide: SlideMaps) -> Files:
     """Write every kind of map of the slides, for QuPath: GeoJSON and pyramids."""
+    attention = {k: shares for k, shares in slide.maps.items() if k == "attention"}
+    write_json(out / ATTENTION, patch_geojson(slide.places, attention))
     if not slide.maps:
-        return {"slide_maps": None, "slide_heat": []}
-    write_json(out / "slide_maps.geojson", patch_geojson(slide.places, slide.maps))
+        return {"attention": ATTENTION, "slide_maps": None, "slide_heat": []}
+    write_json(out / SLIDE_MAPS, patch_geojson(slide.places, slide.maps))
     heat = [
         file.name
         for kind, shares in slide.maps.items()
         for file in write_heat_maps(out, slide.places, shares, kind=kind)
     ]
-    return {"slide_maps": "slide_maps.geojson", "slide_heat": heat}
+    return {"attention": ATTENTION, "slide_maps": SLIDE_MAPS, "slide_heat": heat}
 
 
 def _write_link(out: Path, link: CaseLink | None) -> Files:
