@@ -189,7 +189,7 @@ class Yardstick:
             if (self.annotation == value).any():
                 targets[label] = self._targets.get(label, self._union)
         return {
-            label: dice_by_share(values, target.mask[self.seen])
+            label: dice_by_share(values, target.marked)
             for label, target in targets.items()
             if isinstance(target, _Target)
         }
@@ -199,10 +199,12 @@ class Yardstick:
 class _Target:
     """One mask, and all about it that no map changes."""
 
-    mask: Bool[np.ndarray, "X Y Z"]
     seen: Bool[np.ndarray, "X Y Z"]
-    near: Bool[np.ndarray, "X Y Z"]
-    """The mask and half a cell around it."""
+    marked: Bool[np.ndarray, "n"]
+    """Which of the voxels that were seen are of the mask."""
+
+    near: Bool[np.ndarray, "n"]
+    """The same with half a cell around it."""
 
     places: Places
     chance: Figures
@@ -265,9 +267,9 @@ def _target(
     ceiling: Figures = {}
     millilitre = abs(float(np.linalg.det(native.affine[:3, :3]))) / 1000
     target = _Target(
-        mask=inside,
         seen=seen,
-        near=widened(inside, half_cell) & seen,
+        marked=inside[seen],
+        near=widened(inside, half_cell)[seen],
         places=Places(inside, native.affine),
         chance=chance,
         ceiling=ceiling,
@@ -300,11 +302,11 @@ def _figures(
     """Return the value of every measure; heat is zero where nothing was seen."""
     peak = heat.max()
     highest = (heat == peak) & target.seen
-    values, mask = heat[target.seen], target.mask[target.seen]
+    values, mask = heat[target.seen], target.marked
     order = ranking(values, mask)
     figures = {
         "pointing_game": pointing_game(values, mask),
-        "pointing_game_half_cell": pointing_game(values, target.near[target.seen]),
+        "pointing_game_half_cell": pointing_game(values, target.near),
         "energy": energy(values, mask),
         "best_dice": order.best_dice,
         "auc": order.auc,
