@@ -160,7 +160,8 @@ def test_closing_cancels_what_a_cluster_has_not_begun(tmp_path, cluster):
     os.close(opened)
 
     assert after == [(7, 70)]
-    assert len(names_in(tmp_path) - {GATE}) <= 2
+    # One was done, one at work, and one more on its way to the only thread.
+    assert len(names_in(tmp_path) - {GATE}) <= 3
 
 
 def test_processes_end_with_the_one_that_began_them(tmp_path):
