@@ -141,8 +141,9 @@ class Places:
         along_x, along_y, along_z = map(np.arange, heat.shape)
         row = np.stack([np.ones(len(along_z)), along_z], axis=1).astype(heat.dtype)
         rows, z = np.moveaxis((heat @ row).astype(np.float64), -1, 0)
-        centre = [(rows.T @ along_x).sum(), (rows @ along_y).sum(), z.sum()] / rows.sum()
-        return float(np.linalg.norm(self._mm(centre[None])[0] - self._centre))
+        sums = [(rows.T @ along_x).sum(), (rows @ along_y).sum(), z.sum()]
+        centre = np.array([sums]) / rows.sum()
+        return float(np.linalg.norm(self._mm(centre)[0] - self._centre))
 
     def _mm(
         self, index: Int[np.ndarray, "m 3"] | Float[np.ndarray, "m 3"]

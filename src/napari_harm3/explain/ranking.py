@@ -17,6 +17,12 @@ BINS = LEVELS // 2
 STEP = 1 << 15
 """Voxels whose levels are worked out at a time: they stay in the processor's cache."""
 
+SAMPLE = 4096
+"""Voxels, evenly taken, that tell how the values of a map are spread."""
+
+CROWDED = 0.1
+"""A median below this share of the greatest value leaves too many voxels to a level."""
+
 TOLERANCE = 1e-4
 """Most that AUC, AP and best Dice may be off."""
 
@@ -131,16 +137,31 @@ def _codes(
     codes = np.empty(heat.shape, np.uint16)
     least, most = heat.min(), heat.max()
     span = most - least or 1
+    roots = _roots((heat[:: heat.size // SAMPLE + 1] - least) / span)
     for start in range(0, heat.size, STEP):
         part = slice(start, start + STEP)
         scaled = heat[part] - least
         scaled /= span
+        for _ in range(roots):
+            np.sqrt(scaled, out=scaled)
         scaled *= BINS - 1.5  # half a level less: rounding never gets beyond the last
         # It is monotone, so that levels are ordered as the values are.
         codes[part] = np.ceil(scaled, out=scaled)
         codes[part] <<= 1
         codes[part] |= mask[part]
     return codes
+
+
+def _roots(sample: Float[np.ndarray, "s"]) -> int:
+    """Return how many square roots spread values between 0 and 1 over the levels.
+
+    Most voxels of a map with a few high peaks would share the lowest levels.
+    """
+    above = sample[sample > 0]
+    middle, roots = (np.median(above) if above.size else 1.0), 0
+    while middle < CROWDED:
+        middle, roots = np.sqrt(middle), roots + 1
+    return roots
 
 
 def _from_above(beside: Int[np.ndarray, "l"], own: Int[np.ndarray, "l"]) -> _Counts:
