@@ -40,6 +40,30 @@ def test_next_and_previous_walk_through_the_cases(qtbot, hung):
     assert hung.session.case.case_id == first
 
 
+def test_a_case_is_exchanged_in_one_batch(qtbot, hung, viewer):
+    """Else napari lays its scene anew for each of the twelve layers: seconds."""
+    told = []
+    events = viewer.layers.events
+    for event in (
+        events.begin_batch,
+        events.removed,
+        events.inserted,
+        events.end_batch,
+    ):
+        event.connect(lambda event: told.append(event.type))
+
+    with qtbot.waitSignal(hung.session.case_drawn, timeout=LONG):
+        press(qtbot, hung.cases.next_button)
+
+    layers = len(viewer.layers)
+    assert told == [
+        "begin_batch",
+        *["removed"] * layers,
+        *["inserted"] * layers,
+        "end_batch",
+    ]
+
+
 def test_a_filter_leaves_the_cases_that_match(qtbot, hung):
     qtbot.keyClicks(hung.cases.filter, "0010")
     assert hung.cases.cases.rowCount() == 1

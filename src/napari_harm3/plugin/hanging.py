@@ -41,14 +41,16 @@ class Hanging:
 
     def show(self, volumes: Sequence[DrawnVolume]) -> None:
         """Hang a case in place of the one before."""
-        self._remove()
-        for volume in volumes:
-            self._hang(volume)
         viewer = self._viewer
-        viewer.canvas.grid.enabled = True
-        viewer.canvas.grid.shape = (2, 2)
-        # Negative: the first group of layers goes to the upper left.
-        viewer.canvas.grid.stride = STRIDE
+        # Else napari lays its scene anew and collects garbage for each layer.
+        with viewer.layers.batched_update():
+            self._remove()
+            for volume in volumes:
+                self._hang(volume)
+            viewer.canvas.grid.enabled = True
+            viewer.canvas.grid.shape = (2, 2)
+            # Negative: the first group of layers goes to the upper left.
+            viewer.canvas.grid.stride = STRIDE
         viewer.dims.ndisplay = 2
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.canvas.overlays.scale_bar.gridded = False
