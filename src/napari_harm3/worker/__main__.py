@@ -3,7 +3,11 @@
 import argparse
 from pathlib import Path
 
-from napari_harm3.worker.server import main
+from napari_harm3.threads import share_cores
+
+share_cores()  # before the server loads numpy
+
+from napari_harm3.worker.server import main  # noqa: E402
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
