@@ -36,7 +36,7 @@ manifest: setup
 
 pytest: setup
 	$(PYTHON) -m pytest -m "not gui" -n 2
-	$(RUN_IN_WINDOW) $(PYTHON) -m pytest -m gui
+	$(RUN_IN_WINDOW) $(PYTHON) -m pytest -m gui -n 2
 
 clean: ## Remove the environment and the demo
 	rm -rf $(VENV) $(DEMO)
