@@ -43,13 +43,8 @@ def test_next_and_previous_walk_through_the_cases(qtbot, hung):
 def test_a_case_is_exchanged_in_one_batch(qtbot, hung, viewer):
     """Else napari lays its scene anew for each of the twelve layers: seconds."""
     told = []
-    events = viewer.layers.events
-    for event in (
-        events.begin_batch,
-        events.removed,
-        events.inserted,
-        events.end_batch,
-    ):
+    for name in ("begin_batch", "removed", "inserted", "end_batch"):
+        event = getattr(viewer.layers.events, name)
         event.connect(lambda event: told.append(event.type))
 
     with qtbot.waitSignal(hung.session.case_drawn, timeout=LONG):

@@ -109,15 +109,15 @@ def explain_case(
         one.heat.prediction.logit.detach() / predictor.temperature(fold)
         for fold, one in zip(sight.folds, answers, strict=True)
     ]
-    size, volumes = predictor.inputs.mri.size, {}
-    centres = answers[0].heat.centres
-    for role, lying in centres.items():
+    size, centres = predictor.inputs.mri.size, answers[0].heat.centres
+    volumes = {}
+    for role in centres:
         coarse = np.mean([one.heat.maps[role][0] for one in answers], axis=0)
-        cells = cell_grid(coarse.shape, size, item.affine, lying)
+        cells = cell_grid(coarse.shape, size, item.affine, centres[role])
         volumes[role] = _explained(role, coarse, cells, case, item)
-    if config.layer != LAST:  # whose cells are the link's tokens
+    slide, links = _slide(answers, prepared), [one.link for one in answers]
+    if any(links) and config.layer != LAST:  # whose cells are the link's tokens
         centres = layer_centres(networks[0], batch)
-    slide = _slide(answers, prepared)
     return Explanation(
         case_id=case.case_id,
         probability=float(mean_logit(logits).sigmoid()[0]),
@@ -126,7 +126,7 @@ def explain_case(
         volumes=volumes,
         slide=slide,
         link=link_of(
-            [one.link for one in answers],
+            links,
             link_space(networks[0], item, size, centres),
             slide.places,
             case_id=case.case_id,

@@ -10,7 +10,7 @@ from torch import nn
 
 from napari_harm3.data.dataset import CaseItem
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.explain.capture import layer_centres
+from napari_harm3.explain.capture import evaluating, layer_centres
 from napari_harm3.explain.cells import CellGrid, Centres, cell_grid
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.patch_places import PatchPlaces
@@ -134,15 +134,10 @@ def link_tokens(
         Follow the question back through the self-attention of section 2.2, by
         attention rollout; a network without it is left as it is.
     """
-    was_training = network.training
-    network.eval()
-    try:
-        if not through_self_attention:
-            return tokens_of(network(batch), row)
-        with tapped(network) as taken:
-            found = tokens_of(network(batch), row)
-    finally:
-        network.train(was_training)
+    with evaluating(network), tapped(network) as taken:
+        found = tokens_of(network(batch), row)
+    if not through_self_attention:
+        return found
     layers = [
         one[row].float().mean(dim=0).cpu().numpy() for one in taken.get("self", ())
     ]

@@ -184,8 +184,8 @@ def _fill_obliquely(
     columns = np.arange(rows.shape[1], dtype=np.int32)
     first, last = _ends(starts, matrix[:3, 2], limits, len(columns))
     ahead, part_ahead = _split(np.outer(matrix[:3, 2], columns), hops)
-    plane = result.shape[1]
-    count = plane * max(AT_ONCE // max(plane * len(columns), 1), 1)
+    planes = max(AT_ONCE // (result.shape[1] * result.shape[2]), 1)
+    count = planes * result.shape[1]
     for top in range(0, len(rows), count):
         block = slice(top, top + count)
         seen = top + np.flatnonzero(first[block] <= last[block])
