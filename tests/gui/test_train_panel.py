@@ -175,6 +175,17 @@ def test_methods_stand_in_the_groups_of_the_tables(qtbot):
     assert box.method.name == "harm3"
 
 
+def test_the_panel_says_what_to_do_first(workspace, balanced):
+    panels = workspace.train.one, workspace.train.tables
+    for panel in panels:
+        assert panel.controls.phase.text().startswith("Choose a cohort")
+
+    workspace.cases.open_cohort(balanced)
+
+    for panel in panels:
+        assert panel.controls.phase.text() == "Ready: press Start."
+
+
 def test_epochs_follow_the_recipe_and_a_free_folder_is_named(qtbot, train):
     panel = train.one
     assert panel.form.fields["training.epochs"].value == 24

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication, QMessageBox, QTabBar
 
 from napari_harm3.cohort.case import ROLES, TITLES
 from window_steps import LONG, picture, press
@@ -28,6 +28,21 @@ def test_a_case_hangs_two_by_two_with_its_slide(hung, viewer, tmp_path):
     assert "Oblique" in hung.cases.status.text()
     assert hung.session.slide_view().model.layers["slide"].visible
     picture(viewer, tmp_path, "case")
+
+
+def test_the_names_of_the_panels_can_be_read(qtbot, workspace, viewer):
+    qtbot.wait(100)  # the docks are arranged once the window is laid out
+    bars = viewer.window._qt_window.findChildren(QTabBar)
+    (bar,) = [bar for bar in bars if "Explain" in names_of(bar)]
+
+    assert names_of(bar) == ["Explain", "Review", "Slide", "Train"]
+    for number in range(bar.count()):
+        text = bar.fontMetrics().horizontalAdvance(bar.tabText(number))
+        assert bar.tabRect(number).width() > text
+
+
+def names_of(bar):
+    return [bar.tabText(number) for number in range(bar.count())]
 
 
 def test_next_and_previous_walk_through_the_cases(qtbot, hung):

@@ -51,10 +51,13 @@ def open_workspace(viewer: Viewer) -> Workspace:
     cases_dock, cases = window.add_plugin_dock_widget(PLUGIN, "HARM3 Cases")
     session.slide_view()
     explain_dock, explain = window.add_plugin_dock_widget(PLUGIN, "HARM3 Explain")
-    review, slide, train = (
-        window.add_plugin_dock_widget(PLUGIN, f"HARM3 {name}", tabify=True)[1]
+    tabs = {"Explain": (explain_dock, explain)} | {
+        name: window.add_plugin_dock_widget(PLUGIN, f"HARM3 {name}", tabify=True)
         for name in ("Review", "Slide", "Train")
-    )
+    }
+    for name, (dock, _) in tabs.items():
+        dock.setWindowTitle(name)  # the whole name, four beside each other, is cut off
+    review, slide, train = (tabs[name][1] for name in ("Review", "Slide", "Train"))
     # Qt gives docks their size when the window is laid out, so they are asked after.
     QTimer.singleShot(0, lambda: _arrange(viewer, cases_dock, explain_dock, size))
     room = _Room(session)

@@ -96,6 +96,15 @@ class RunControls(QWidget):
         self.phase.setStyleSheet(WARNING if ill else SOFT)
         self.phase.setText(text)
 
+    def invite(self, *, ready: bool) -> None:
+        """Say what to do first, unless a process is watched."""
+        if self.process is None:
+            self.say(
+                "Ready: press Start."
+                if ready
+                else "Choose a cohort in the Cases panel, then press Start."
+            )
+
     def poll(self) -> None:
         """Look whether there is anything new."""
         if self.process is None:

@@ -84,7 +84,6 @@ class RunPanel(QWidget):
         self.controls.changed.connect(self._draw)
         session.cohort_changed.connect(self._suggest)
         self._defaults()
-        self.controls.say("Choose a cohort in the Cases panel, then press Start.")
 
     def start(self, resume: bool) -> None:
         """Begin the run in a process of its own, or go on with it."""
@@ -209,6 +208,7 @@ class RunPanel(QWidget):
 
     def _suggest(self, *_: object) -> None:
         """Name a folder that is free, unless the user named one."""
+        self.controls.invite(ready=self.session.cohort is not None)
         if self.session.cohort is None or self.run_path.path != self._suggested:
             return
         runs, name = self.session.work / "runs", self.method.method.name

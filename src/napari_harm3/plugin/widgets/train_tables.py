@@ -76,7 +76,7 @@ class TablesPanel(QWidget):
         self.controls.changed.connect(self._draw)
         self.table.currentIndexChanged.connect(self._suggest)
         session.cohort_changed.connect(self._suggest)
-        self.controls.say("Choose a cohort in the Cases panel, then press Start.")
+        self._suggest()
 
     @property
     def state(self) -> TableState | None:
@@ -226,6 +226,7 @@ class TablesPanel(QWidget):
 
     def _suggest(self, *_: object) -> None:
         """Name a folder, unless the user named one."""
+        self.controls.invite(ready=self.session.cohort is not None)
         if self.session.cohort is None or self.out.path != self._suggested:
             return
         self._suggested = self.session.work / str(self.table.currentData())
