@@ -175,6 +175,8 @@ def main() -> None:
     parser.add_argument("--explanations", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    if 0 < arguments.explanations < 2 * EVERY:
+        parser.error(f"a slope takes {2 * EVERY} explanations or more (or 0: none)")
     torch.set_num_threads(1)
     print("| size | ours, ms | pytorch-grad-cam, ms | ratio | bar | correlation |")
     print("|---|---|---|---|---|---|")
