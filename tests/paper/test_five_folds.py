@@ -1,6 +1,7 @@
 """Section 3.1: five folds, 80/20, by patient; here stratified and seeded."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -59,13 +60,25 @@ def test_too_few_cases_of_a_class_are_refused():
 
 
 def test_the_inner_part_is_stratified_and_apart_from_what_is_fitted():
-    labels = {f"C{n}": int(n < 96) for n in range(320)}
-    fitted, inner = inner_split(labels, fraction=0.125, seed=0)
+    labelled = cases(96, 224)
+    fitted, inner = inner_split(labelled, fraction=0.125, seed=0)
 
     assert not set(fitted) & set(inner)
-    assert set(fitted) | set(inner) == set(labels)
-    assert sum(labels[name] for name in inner) == 12
+    assert set(fitted) | set(inner) == {case.case_id for case in labelled}
+    assert sum(case.pcr for case in labelled if case.case_id in inner) == 12
     assert len(inner) == 40
+
+
+def test_all_cases_of_a_patient_are_on_one_side_of_the_inner_split():
+    labelled = [
+        replace(case, extra={"patient_id": f"P{number // 2}"})
+        for number, case in enumerate(cases(40, 40))
+    ]
+    sides = inner_split(labelled, fraction=0.25, seed=0)
+
+    fitted, inner = ({c.patient for c in labelled if c.case_id in s} for s in sides)
+    assert not fitted & inner
+    assert len(inner) == 10
 
 
 def test_all_cases_of_a_patient_share_a_fold():

@@ -1,7 +1,7 @@
 """The folds: by patient, stratified by label (sections 3.1 and 3.2 of the paper)."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.errors import CohortError
@@ -24,12 +24,9 @@ def assign_folds(cases: Sequence[Case], *, folds: int, seed: int) -> dict[str, i
     given = [case for case in fitted if case.fold is not None]
     if given:
         return _given(fitted, given)
-    first: dict[str, Case] = {}
-    for case in sorted(fitted, key=lambda case: case.case_id):
-        first.setdefault(case.patient, case)
     dealt: dict[str, int] = {}
     for label in (0, 1):
-        members = sorted(name for name, case in first.items() if case.pcr == label)
+        members = _patients(fitted, label)
         if len(members) < folds:
             raise CohortError(
                 f"Only {len(members)} cases have pcr {label}, too few for {folds} "
@@ -41,6 +38,14 @@ def assign_folds(cases: Sequence[Case], *, folds: int, seed: int) -> dict[str, i
         deal = list(order)
         dealt |= {name: deal[i % folds] for i, name in enumerate(members)}
     return {case.case_id: dealt[case.patient] for case in fitted}
+
+
+def _patients(cases: Iterable[Case], label: int) -> list[str]:
+    """Return the patients of a label, each by the first of their cases."""
+    first: dict[str, Case] = {}
+    for case in sorted(cases, key=lambda case: case.case_id):
+        first.setdefault(case.patient, case)
+    return sorted(name for name, case in first.items() if case.pcr == label)
 
 
 def _given(fitted: Iterable[Case], given: Sequence[Case]) -> dict[str, int]:
@@ -83,16 +88,27 @@ def _check_given(given: Sequence[Case]) -> None:
 
 
 def inner_split(
-    labels: Mapping[str, int], *, fraction: float, seed: int
+    cases: Sequence[Case], *, fraction: float, seed: int
 ) -> tuple[list[str], list[str]]:
     """Return the case ids to fit and those of the inner validation part.
 
-    Each class gives the same share, rounded.
+    Each class gives the same share of its patients, rounded; all cases of a patient
+    stay together, as in the folds.
+
+    Parameters
+    ----------
+    cases
+        With a label.
+    fraction
+        Share of the inner part.
+    seed
+        What the drawing begins with.
     """
-    inner: set[str] = set()
+    chosen: set[str] = set()
     for label in (0, 1):
-        members = sorted(name for name, value in labels.items() if value == label)
+        members = _patients(cases, label)
         random.Random(f"{seed}/inner/{label}").shuffle(members)
-        inner |= set(members[: round(fraction * len(members))])
-    fitted = sorted(name for name in labels if name not in inner)
-    return fitted, sorted(inner)
+        chosen |= set(members[: round(fraction * len(members))])
+    inner = sorted(case.case_id for case in cases if case.patient in chosen)
+    fitted = sorted(case.case_id for case in cases if case.patient not in chosen)
+    return fitted, inner

@@ -140,11 +140,15 @@ def _inner(
     training = config.training
     if not training.inner_fraction:
         return list(fitted), [], ""
-    labels = {i.case.case_id: i.case.pcr for i in fitted if i.case.pcr is not None}
+    labelled = [item.case for item in fitted if item.case.pcr is not None]
     _, names = inner_split(
-        labels, fraction=training.inner_fraction, seed=config.seed * 1000 + fold
+        labelled, fraction=training.inner_fraction, seed=config.seed * 1000 + fold
     )
-    counts = [sum(labels[name] == value for name in names) for value in (0, 1)]
+    chosen = set(names)
+    counts = [
+        sum(case.pcr == value and case.case_id in chosen for case in labelled)
+        for value in (0, 1)
+    ]
     if min(counts) < training.inner_least:
         why = (
             f"The inner part would have {counts[1]} pCR and {counts[0]} other cases, "
@@ -152,7 +156,6 @@ def _inner(
             "threshold is 0.5 and the averaged weights of the last epoch are kept."
         )
         return list(fitted), [], why
-    chosen = set(names)
     return (
         [item for item in fitted if item.case.case_id not in chosen],
         [item for item in fitted if item.case.case_id in chosen],
