@@ -88,7 +88,7 @@ def prepare_mri(
         volumes,
         config,
         transforms=None if alignment is None else alignment.transforms,
-        aligned=False if alignment is not None and alignment.warnings else None,
+        registered=None if alignment is None else not alignment.warnings,
         masks=_masks_to_crop(case, config, volumes),
     )
     _save_array(path, prepared.array)

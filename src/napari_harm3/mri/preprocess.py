@@ -51,7 +51,7 @@ def prepare_volumes(
     config: MriConfig,
     *,
     transforms: Mapping[str, Transform] | None = None,
-    aligned: bool | None = None,
+    registered: bool | None = None,
     masks: Mapping[str, UInt8[np.ndarray, "X Y Z"]] | None = None,
 ) -> PreparedMri:
     """Return a case's volumes, by role, as one tensor.
@@ -65,8 +65,8 @@ def prepare_volumes(
     transforms
         From the common space to each role's own; by the scanner's coordinates if
         absent.
-    aligned
-        Whether a registration succeeded; None asks the native grids.
+    registered
+        Whether a registration laid them on each other; None asks the native grids.
     masks
         Annotations on their volumes' own grids, for `crop = "annotation"`.
 
@@ -110,7 +110,7 @@ def prepare_volumes(
         array=array,
         available=available,
         affine=affine,
-        aligned=_aligned(volumes) if aligned is None else aligned,
+        aligned=_aligned(volumes, registered),
         sources={role: volume.sha256 for role, volume in volumes.items()},
         transforms=dict(moves),
     )
@@ -218,10 +218,12 @@ def _box(
     return np.array(ends, dtype=float)
 
 
-def _aligned(volumes: Mapping[str, Volume]) -> bool:
+def _aligned(volumes: Mapping[str, Volume], registered: bool | None) -> bool:
     pairs = [(volumes.get(f"{s}_pre"), volumes.get(f"{s}_post")) for s in SEQUENCES]
     both = [(pre, post) for pre, post in pairs if pre is not None and post is not None]
-    return bool(both) and all(pre.same_as(post) for pre, post in both)
+    if registered is None:
+        registered = all(pre.same_as(post) for pre, post in both)
+    return bool(both) and registered
 
 
 def _apply(
