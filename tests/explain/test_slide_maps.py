@@ -232,6 +232,21 @@ def test_geojson_names_each_map_and_leaves_out_what_has_no_place() -> None:
     }
 
 
+def test_slides_that_share_a_name_have_a_file_each(tmp_path) -> None:
+    grid = replace(
+        places(3, 2, slides=3), names=("block.svs", "block.ome.tif", "block.svs")
+    )
+
+    written = write_heat_maps(tmp_path, grid, np.arange(18.0), kind="attention")
+
+    assert [path.name for path in written] == [
+        "block.attention.tif",
+        "block-2.attention.tif",
+        "block-3.attention.tif",
+    ]
+    assert all(path.exists() for path in written)
+
+
 def test_a_pyramid_lies_over_its_slide_in_openslide(tmp_path) -> None:
     grid = places(40, 30, slides=2)
     values = np.random.default_rng(0).random(2 * 1200) + 0.1

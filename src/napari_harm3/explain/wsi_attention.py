@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from napari_harm3.explain.patch_places import PatchPlaces
+from napari_harm3.wsi.files import stem_of
 from napari_harm3.wsi.heat_pyramid import COLD, HOT, Pair, Pixels, write_heat_pyramid
 
 SIDE_PIXELS = (16, 8, 4, 2, 1)
@@ -120,16 +121,19 @@ def write_heat_maps(
     """Write a map as one pyramid a slide, and return the files.
 
     ``<slide>.<kind>.tif`` of colours relative to the case's highest value, or
-    ``<slide>.<kind>.ome.tif`` of the values. A slide without places has none.
+    ``<slide>.<kind>.ome.tif`` of the values. A slide without places has none. Of
+    slides that share a name all but the first bear their number.
     """
-    written = []
+    written: list[Path] = []
     values = relative(shares) if pixels == "rgba" else shares
     for slide, name in enumerate(places.names):
         if not (places.known & (places.slide == slide)).any():
             continue
         heat, scale = heat_raster(places, slide, values)
         suffix = ".tif" if pixels == "rgba" else ".ome.tif"
-        path = out / f"{Path(name).stem}.{kind}{suffix}"
+        path = out / f"{stem_of(name)}.{kind}{suffix}"
+        if path in written:
+            path = out / f"{stem_of(name)}-{slide + 1}.{kind}{suffix}"
         mpp = places.mpp[slide] * scale
         known = (float(mpp[0]), float(mpp[1])) if np.isfinite(mpp).all() else None
         write_heat_pyramid(path, heat, mpp=known, pixels=pixels)

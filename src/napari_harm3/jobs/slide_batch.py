@@ -23,8 +23,8 @@ from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import Harm3Error, Stopped
 from napari_harm3.jobs.parallel import each, stopping
 from napari_harm3.jobs.progress import Job, Progress, finished
+from napari_harm3.wsi.files import stem_of
 
-DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 FEATURE_SUFFIXES = (".h5", ".pt")
 LOCKS, SUMMARY = ".locks", "summary.json"
 FIELDS = (
@@ -66,7 +66,7 @@ class SlideTask:
     @property
     def stem(self) -> str:
         """The name of what is made of it."""
-        return stem_of(self.slide)
+        return _stem_of(self.slide)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +78,6 @@ class Work(Generic[Opened]):
 
     finish: Callable[[SlideTask, Callable[[], Opened]], Steps]
     """Yield steps done and steps in all, return what the row says."""
-
-
-def stem_of(slide: Path) -> str:
-    """Return a slide's name without its suffix; ``.ome.tif`` is one suffix."""
-    if _is_folder(slide):
-        return slide.name
-    for suffix in DOUBLE_SUFFIXES:
-        if slide.name.lower().endswith(suffix):
-            return slide.name[: -len(suffix)]
-    return slide.stem
 
 
 def tasks_of(
@@ -111,7 +101,7 @@ def tasks_of(
     for named, mpp in _named(inputs, allow_external=allow_external):
         # The processes of a cluster work in folders of their own.
         slide = named.absolute()
-        first = taken.setdefault(stem_of(slide), slide)
+        first = taken.setdefault(_stem_of(slide), slide)
         problem = ""
         if first is not slide and first == slide:
             problem = f"{slide.name} is named twice: name it once."
@@ -125,6 +115,10 @@ def tasks_of(
             )
         )
     return tasks
+
+
+def _stem_of(slide: Path) -> str:
+    return slide.name if _is_folder(slide) else stem_of(slide.name)
 
 
 def _named(

@@ -9,7 +9,22 @@ from napari_harm3.errors import SlideError
 PROBE_BYTES = 1 << 22
 """A file up to sixteen times this is fingerprinted whole, a larger one by probes."""
 
+DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 Stamp = tuple[int, int, int]
+
+
+def stem_of(name: str) -> str:
+    """Return a file's name without its suffix; ``.ome.tif`` is one suffix.
+
+    Examples
+    --------
+    >>> stem_of("biopsy.2.ome.tif"), stem_of("biopsy.2.svs")
+    ('biopsy.2', 'biopsy.2')
+    """
+    for suffix in DOUBLE_SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem
 
 
 class SlideFiles:
