@@ -95,7 +95,7 @@ def prepare_mri(
     about = {
         "recipe": to_plain(config),
         "sources": dict(prepared.sources),
-        "stamps": {role: _stamp(file) for role, file in case.volumes.items()},
+        "stamps": {role: file_stamp(file) for role, file in case.volumes.items()},
         "affine": prepared.affine.tolist(),
         "available": prepared.available.tolist(),
         "aligned": prepared.aligned,
@@ -321,7 +321,7 @@ def _fresh_mri(case: Case, path: Path) -> bool:
         return False
     for role in ROLES:
         file = case.volumes.get(role)
-        if file is None or about.get("stamps", {}).get(role) == _stamp(file):
+        if file is None or about.get("stamps", {}).get(role) == file_stamp(file):
             continue
         # A folder of slices that changed in any way is read again.
         if not file.is_file() or sha256_of(file) != about["sources"][role]:
@@ -336,7 +336,7 @@ def _annotated(case: Case) -> list[str]:
 def _masks_key(case: Case, volumes: Path) -> dict[str, Any]:
     """Return what prepared annotations depend on: their files, and the volumes."""
     return {
-        "stamps": {role: _stamp(case.masks[role]) for role in _annotated(case)},
+        "stamps": {role: file_stamp(case.masks[role]) for role in _annotated(case)},
         "volumes": _about(volumes).get("sources", {}),
     }
 
@@ -365,7 +365,7 @@ def _save_array(path: Path, array: Shaped[np.ndarray, "..."]) -> None:
         np.save(stream, array)
 
 
-def _stamp(file: Path) -> list[Any] | None:
+def file_stamp(file: Path) -> list[Any] | None:
     """Return what changes when a file, or any file of a folder or pair, does."""
     try:
         files = [file]

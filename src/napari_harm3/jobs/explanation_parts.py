@@ -42,6 +42,7 @@ def recipes(
     predictor: "Predictor", prepared: "PreparedCase", request: "ExplainRequest"
 ) -> Recipes:
     """Return what an explanation is made of."""
+    from napari_harm3.data.prepare import file_stamp
     from napari_harm3.models.checkpoint import read_about
     from napari_harm3.training.run import fold_folders
 
@@ -53,7 +54,7 @@ def recipes(
         "sources": dict(prepared.sources),
     }
     maps = networks | {"maps": to_plain(request.maps)}
-    masks = {role: _stamp(path) for role, path in prepared.case.masks.items()}
+    masks = {role: file_stamp(path) for role, path in prepared.case.masks.items()}
     whole = maps | {"request": to_plain(request), "masks": masks}
     return Recipes(
         networks=recipe_hash(networks), maps=recipe_hash(maps), whole=recipe_hash(whole)
@@ -113,9 +114,3 @@ def _kept(path: Path, key: str) -> Result:
     except (OSError, ValueError):
         found = {}
     return found if found.get("key") == key else {"key": key}
-
-
-def _stamp(path: Path) -> list[Any]:
-    """Return what changes when an annotation does."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [[one.name, one.stat().st_size, one.stat().st_mtime_ns] for one in files]
