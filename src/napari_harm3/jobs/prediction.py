@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ def predict(
         try:
             row["message"] = lacking(one, predictor)
             if not row["message"]:
-                row |= _ask(predictor, one, work_folder(cohort, work))
+                row |= yield from _asked(predictor, one, work_folder(cohort, work))
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
             row["message"] = str(error)
         rows.append(row)
@@ -93,14 +93,17 @@ def lacking(case: Case, predictor: "Predictor") -> str:
     )
 
 
-def _ask(predictor: "Predictor", case: Case, work: Path) -> dict[str, Any]:
+def _asked(
+    predictor: "Predictor", case: Case, work: Path
+) -> Generator[Progress, None, dict[str, Any]]:
     from napari_harm3.data.prepare import prepared_case
 
     predictor.check_blind()
-    for _ in prepare_case(
+    for progress in prepare_case(
         case, inputs=predictor.inputs, work=work, device=predictor.device
     ):
-        pass
+        if progress.stage == "slides":  # the long one; a bar a volume is too many
+            yield progress
     prepared = prepared_case(case, predictor.inputs, work)
     sight = predictor.sight(prepared.sources.values())
     batch = predictor.batch(prepared)
