@@ -52,9 +52,14 @@ def recipe_hash(config: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def to_toml(config: object) -> str:
+    """Return a configuration as TOML; fields that are None are left out."""
+    return tomli_w.dumps(_without_none(to_plain(config)))
+
+
 def write_toml(path: Path, config: object) -> None:
-    """Write a configuration as TOML; fields that are None are left out."""
-    write_text(path, tomli_w.dumps(_without_none(to_plain(config))))
+    """Write a configuration as TOML."""
+    write_text(path, to_toml(config))
 
 
 def read_toml(path: Path, kind: type[Config]) -> Config:

@@ -23,7 +23,8 @@ def run(tmp_path_factory) -> Path:
     """A finished run folder, without its weights."""
     folder = tmp_path_factory.mktemp("run")
     held_out = made_up_run(1.5)
-    write_toml(folder / "run.toml", RunConfig(size="small", folds=3, seed=11))
+    # A column of the table decided the folds, not what was asked for.
+    write_toml(folder / "run.toml", RunConfig(size="small", folds=9, seed=11))
     metrics = cross_validated(held_out.folds, draws=20)
     metrics["left_out"] = {"C900": "has no label", "C901": "lacks t1_pre"}
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -79,6 +80,8 @@ def test_answers_come_from_the_run(run):
     assert "1 has no label, 1 lacks t1_pre" in known["left_out"]
     assert "62 cases in the table, 2 left out, 60 measured, 33.3%" in known["flow"]
     assert "seed 11" in known["splits"]
+    assert known["splits"].startswith("3 folds by patient, 1 repeat(s)")
+    assert "3-fold" in known["internal"]
     assert "torch 9.9.9" in known["versions"]
     assert "1.250" in known["recalibration"]
     assert "without MRI 0.610" in known["robustness"]

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -308,7 +308,7 @@ def export_model(run: Path, out: Path) -> None:
     """
     model = Predictor.load(run, "cpu")
     check_empty(out)
-    config = _without_paths(model.config)
+    config = model.config.without_paths()
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     for path in fold_folders(run):
@@ -348,14 +348,3 @@ def _recipe(folder: Path) -> RunConfig:
     except ConfigError as error:
         reason = str(error).replace(str(folder), folder.name)
         raise ModelError(f"This model cannot be read. {reason}") from error
-
-
-def _without_paths(config: RunConfig) -> RunConfig:
-    """Return a recipe in which files of weights are named, not located."""
-    encoder, model = config.inputs.encoder, config.model
-    if encoder.weights is not None:
-        encoder = replace(encoder, weights=Path(encoder.weights.name))
-    if getattr(model, "weights", None) is not None:
-        model = replace(model, weights=Path(model.weights.name))  # type: ignore[attr-defined,call-arg]
-    inputs = replace(config.inputs, encoder=encoder)
-    return replace(config, inputs=inputs, model=model)

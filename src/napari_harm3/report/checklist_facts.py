@@ -34,6 +34,11 @@ class RunRecord:
     fold_of: Mapping[str, int]
     held_out: HeldOut
 
+    @property
+    def folds(self) -> int:
+        """How many there are in a repeat; a column of the table may decide it."""
+        return len(self.held_out.folds) // int(self.config["repeats"])
+
 
 def read_run(run: Path) -> RunRecord:
     """Return what a finished run says of itself.
@@ -75,7 +80,7 @@ def facts(record: RunRecord) -> dict[str, str]:
 
 
 def _data(record: RunRecord) -> dict[str, str]:
-    inputs, folds = record.config["inputs"], record.config["folds"]
+    inputs = record.config["inputs"]
     training = record.config["training"]
     mri, patches = inputs["mri"], inputs["patches"]
     made_up = " (made-up patients, phantom)" if record.about.get("made_up") else ""
@@ -106,8 +111,9 @@ def _data(record: RunRecord) -> dict[str, str]:
         ),
         "label": f"{LABEL}. How pathology was read: author.",
         "splits": (
-            f"{folds} folds by patient, {record.config['repeats']} repeat(s), drawn "
-            f"with seed {record.config['seed']} unless the cohort table fixes them. "
+            f"{record.folds} folds by patient, {record.config['repeats']} repeat(s), "
+            f"drawn with seed {record.config['seed']} unless the cohort table fixes "
+            "them. "
             + (
                 f"{training['inner_fraction']:.1%} of each training part is the inner "
                 "part that choices are made on."
@@ -202,9 +208,7 @@ def _evaluation(record: RunRecord) -> dict[str, str]:
             "Grad-CAM of the volumes and slide attention, with agreement to voxel "
             "annotations against chance (`harm3 explain`)."
         ),
-        "internal": (
-            f"Held-out cases of {record.config['folds']}-fold cross-validation."
-        ),
+        "internal": f"Held-out cases of {record.folds}-fold cross-validation.",
         "external": "None in this run. `harm3 evaluate MODEL COHORT` does it.",
         "clusters": (
             "Groups by a column of the cohort table (such as centre) are in the "

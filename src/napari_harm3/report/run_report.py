@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_harm3.cohort.case import TITLES
-from napari_harm3.config import read_toml
+from napari_harm3.config import read_toml, to_toml
 from napari_harm3.errors import ModelError
 from napari_harm3.models.checkpoint import read_about
 from napari_harm3.report.agreement_tables import agreement_html, summary_html
@@ -48,11 +48,12 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
     score = np.array([float(row["probability"]) for row in rows])
     fold = np.array([int(row["fold"]) for row in rows])
     pairs = [(label[fold == k], score[fold == k]) for k in np.unique(fold)]
+    folds = len(pairs) // config.repeats  # the table's win over the asked
     parts = [
         f"<h1>{escape(config.method)}, {escape(config.size)}</h1>",
         (
             f"<p class=soft>{metrics['n']} cases of {escape(about['trained_on'])}, "
-            f"{metrics['prevalence']:.1%} pCR; {config.folds} folds by patient, "
+            f"{metrics['prevalence']:.1%} pCR; {folds} folds by patient, "
             "held-out predictions only. Research use only; not a medical device.</p>"
         ),
         warnings(
@@ -76,7 +77,7 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
         details("Predictions", _prediction_table(rows)),
         details("Left out", _left_out(metrics)),
         details(
-            "Configuration", f"<pre>{escape((run / 'run.toml').read_text())}</pre>"
+            "Configuration", f"<pre>{escape(to_toml(config.without_paths()))}</pre>"
         ),
     ]
     write_page(out, f"{config.method}: report", parts)

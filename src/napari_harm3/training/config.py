@@ -1,6 +1,8 @@
 """How a method is trained and measured (sections 3.1 and 3.2 of the paper)."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -148,6 +150,15 @@ class RunConfig:
         except ModelError as error:
             raise ValueError(str(error)) from error
         return TypeAdapter(kind).validate_json(json.dumps(value))
+
+    def without_paths(self) -> Self:
+        """Return the recipe in which files of weights are named, not located."""
+        encoder, model = self.inputs.encoder, self.model
+        if encoder.weights is not None:
+            encoder = replace(encoder, weights=Path(encoder.weights.name))
+        if getattr(model, "weights", None) is not None:
+            model = replace(model, weights=Path(model.weights.name))  # type: ignore[attr-defined,call-arg]
+        return replace(self, inputs=replace(self.inputs, encoder=encoder), model=model)
 
     @model_validator(mode="after")
     def _fits_the_method(self) -> Self:

@@ -242,6 +242,7 @@ def write_card(
     """Write ``MODEL_CARD.md``."""
     config = read_toml(run / "run.toml", RunConfig)
     auc, (low, high) = metrics["auc"], metrics["auc"]["ci95"]
+    folds = len(fold_folders(run)) // config.repeats  # the table's win over the asked
     made_up = "**made-up patients (phantom)**" if origin["made_up"] else "patients"
     card = f"""# {config.method} ({config.size})
 
@@ -251,7 +252,7 @@ slide. **Research use only; not a medical device.**
 
 * Trained on: {origin["trained_on"]}, {metrics["n"]} {made_up},
   {metrics["prevalence"]:.1%} pCR.
-* Measured: {config.folds}-fold cross-validation by patient, AUC {_round(auc["mean"])}
+* Measured: {folds}-fold cross-validation by patient, AUC {_round(auc["mean"])}
   (95 % CI {_round(low)} to {_round(high)}); always saying "no pCR" has
   an accuracy of {metrics["majority_acc"]:.3f}.
 * Inputs: T1 with contrast and T2, before and after therapy, on a grid of
