@@ -14,6 +14,20 @@ Each message is one sentence or two: what is wrong, where, and what to do.
     * `Stopped`: a job that the user stopped.
 """
 
+import errno
+from pathlib import Path
+
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "free some space",
+    errno.EROFS: "choose another folder",
+    errno.EACCES: "change its rights, or choose another folder",
+    errno.EPERM: "change its rights, or choose another folder",
+    errno.ENAMETOOLONG: "give it a shorter name",
+}
+"""What to do about an error of the operating system."""
+
 
 class Harm3Error(Exception):
     """The user can put this right; the faces show the text as it stands."""
@@ -57,3 +71,27 @@ class Stopped(Harm3Error):  # noqa: N818 - nothing went wrong
 
 class Harm3Warning(UserWarning):
     """Something worth knowing that does not stop the work."""
+
+
+def sentence(error: Exception, name: str = "A file") -> str:
+    """Return what a screen or a log says of an error.
+
+    What the operating system says holds absolute paths, which never leave a machine.
+
+    Parameters
+    ----------
+    error
+        One that the user can put right.
+    name
+        Whose work it was, where the error names no file.
+
+    Examples
+    --------
+    >>> sentence(OSError(errno.ENOSPC, "No space left on device", "/data/a.nii.gz"))
+    'a.nii.gz: No space left on device: free some space.'
+    """
+    if not isinstance(error, OSError):
+        return str(error)
+    where = Path(error.filename).name if isinstance(error.filename, str) else name
+    remedy = REMEDIES.get(error.errno or 0, "check the disk")
+    return f"{where}: {error.strerror or error}: {remedy}."

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Fault
-from napari_harm3.errors import Harm3Error, SlideError, VolumeError
+from napari_harm3.errors import Harm3Error, SlideError, VolumeError, sentence
 from napari_harm3.mri.annotation import check_annotation, read_annotation
 from napari_harm3.mri.preprocess import check_overlap
 from napari_harm3.mri.reading import read_geometry, read_volume
@@ -61,7 +61,7 @@ class _Faults:
         try:
             yield
         except (Harm3Error, OSError) as error:
-            self.found.append(Fault(self.row, column, str(error)))
+            self.found.append(Fault(self.row, column, sentence(error)))
 
 
 def _volume(path: Path, *, quick: bool) -> Geometry:

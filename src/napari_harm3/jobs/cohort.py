@@ -15,7 +15,7 @@ from napari_harm3.cohort.table import (
     scan_cohort,
 )
 from napari_harm3.data.config import InputConfig
-from napari_harm3.errors import Harm3Error, Stopped
+from napari_harm3.errors import Harm3Error, Stopped, sentence
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.encoders import encoder_for
 from napari_harm3.jobs.parallel import each, stopping
@@ -156,7 +156,7 @@ def _lost(case: Case, error: Exception | None) -> Preparation:
         "Its files took down the process that read them, by damage or size: check "
         "them with `harm3 doctor`, or use fewer --workers."
         if error is None
-        else str(error)
+        else sentence(error)
     )
     fault = {"case_id": case.case_id, "column": None, "message": message}
     return Preparation(case_id=case.case_id, failed=(fault,))
@@ -239,7 +239,7 @@ def _located(
         raise error
     faults = [f for f in case_faults(case, quick=False) if f.column in columns]
     if not faults:
-        faults = [Fault(case.row, None, str(error))]
+        faults = [Fault(case.row, None, sentence(error))]
     return [
         {"case_id": case.case_id, "column": fault.column, "message": fault.message}
         for fault in faults

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
-from napari_harm3.errors import Harm3Error, Stopped
+from napari_harm3.errors import Harm3Error, Stopped, sentence
 from napari_harm3.explain.config import ExplainRequest
 from napari_harm3.jobs.cohort import work_folder
 from napari_harm3.jobs.device import resolve_device
@@ -73,7 +73,7 @@ def explain_cohort(
         except Stopped:
             raise
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
-            found["message"] = str(error)
+            found["message"] = sentence(error)
         told.append(found)
         yield Progress(stage="cases", step=number, of=len(cases), text=one.case_id)
     yield Progress(stage="agreement", step=0, of=1)

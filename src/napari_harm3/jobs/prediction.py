@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_harm3.artifacts import write_text
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.jobs.cohort import prepare_case, work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.progress import Job, Progress, finished
@@ -50,7 +50,7 @@ def predict(
             if not row["message"]:
                 row |= yield from _asked(predictor, one, work_folder(cohort, work))
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
-            row["message"] = str(error)
+            row["message"] = sentence(error)
         rows.append(row)
         yield Progress(
             stage="predict", step=number, of=len(cases), text=one.case_id, data=row

@@ -5,7 +5,6 @@ that several processes, also on several machines, can share one folder; the lock
 process that died is free.
 """
 
-import errno
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.table import read_cohort
-from napari_harm3.errors import Harm3Error, Stopped
+from napari_harm3.errors import Harm3Error, Stopped, sentence
 from napari_harm3.jobs.parallel import each, stopping
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.wsi.files import stem_of
@@ -36,15 +35,6 @@ FIELDS = (
     "dim",
     "seconds",
 )
-REMEDIES = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.EFBIG: "free some space",
-    errno.EROFS: "choose another folder with --out",
-    errno.EACCES: "change its rights, or choose another folder with --out",
-    errno.EPERM: "change its rights, or choose another folder with --out",
-    errno.ENAMETOOLONG: "give it a shorter name",
-}
 
 Row = dict[str, Any]
 Opened = TypeVar("Opened")
@@ -298,12 +288,8 @@ def _told(error: Exception, name: str) -> str:
     name
         Whose work it was, where the error does not name a file.
     """
-    if isinstance(error, Harm3Error):
-        return str(error)
-    if isinstance(error, OSError):
-        where = Path(error.filename).name if error.filename else name
-        remedy = REMEDIES.get(error.errno or 0, "check the disk")
-        return f"{where}: {error.strerror or error}: {remedy}."
+    if isinstance(error, (Harm3Error, OSError)):
+        return sentence(error, name)
     logging.getLogger(__name__).error("A slide failed.", exc_info=error)
     return (
         f"An unexpected fault ({type(error).__name__}: {error}): please report it, "

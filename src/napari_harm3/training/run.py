@@ -14,7 +14,13 @@ from typing import Any
 
 from napari_harm3.artifacts import write_json, write_text
 from napari_harm3.config import read_toml, to_plain, write_toml
-from napari_harm3.errors import Harm3Error, ModelError, Stopped, TrainingError
+from napari_harm3.errors import (
+    Harm3Error,
+    ModelError,
+    Stopped,
+    TrainingError,
+    sentence,
+)
 from napari_harm3.models.checkpoint import read_about
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.held_out import read_held_out
@@ -81,7 +87,7 @@ def end_noted(folder: Path) -> Iterator[None]:
         yield
     except (Harm3Error, OSError) as error:
         kind = "stopped" if isinstance(error, Stopped) else "failed"
-        append_event(folder, {"kind": kind, "text": str(error)})
+        append_event(folder, {"kind": kind, "text": sentence(error)})
         raise
     except (GeneratorExit, KeyboardInterrupt):  # whoever asked for events has gone
         append_event(folder, {"kind": "stopped", "text": "Training stopped."})
