@@ -126,6 +126,20 @@ def test_of_several_series_the_pair_that_fits_together_is_taken(hospital, tmp_pa
     assert "a localiser, 3 slices" in why
 
 
+@pytest.mark.parametrize(("inversion_ms", "role"), [(1499.0, "t2_pre"), (1500.0, "")])
+def test_a_t2_whose_inversion_darkens_fluid_is_a_flair(
+    hospital, tmp_path, inversion_ms, role
+):
+    source, add = hospital
+    add(**T2, InversionTime=inversion_ms)
+
+    result_of(import_dicom(source, tmp_path / "out"))
+
+    (row,) = proposal(tmp_path / "out")
+    assert row["role"] == role
+    assert ("FLAIR" in row["why"]) == (not role)
+
+
 def test_what_differs_before_and_after_is_warned_about(hospital, tmp_path):
     source, add = hospital
     add(**T1)
@@ -308,6 +322,14 @@ def test_two_series_of_one_role_are_refused(four, tmp_path):
         result_of(import_dicom(four, out, proposal=out / "proposal.csv"))
 
 
+def test_a_series_in_two_rows_is_refused(four, tmp_path):
+    out = tmp_path / "out"
+    result_of(import_dicom(four, out))
+    edit(out, lambda rows: rows.append(rows[0] | {"case_id": "HN-7"}))
+    with pytest.raises(CohortError, match="rows 2 and 6 are one series"):
+        result_of(import_dicom(four, out, proposal=out / "proposal.csv"))
+
+
 def test_an_edited_proposal_is_not_overwritten(four, tmp_path):
     out = tmp_path / "out"
     result_of(import_dicom(four, out))
@@ -328,6 +350,19 @@ def test_a_series_that_cannot_be_read_fails_alone(four, tmp_path):
     ]
     (case,) = read_cohort(out / "cohort.csv").cases
     assert sorted(case.volumes) == ["t1_post", "t1_pre", "t2_post"]
+
+
+def test_a_volume_that_cannot_be_written_is_told_without_its_folder(four, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "P001").touch()
+
+    result = result_of(import_dicom(four, out, accept=True))
+
+    assert len(result["failed"]) == 4
+    for fault in result["failed"]:
+        assert "Not a directory" in fault["message"]
+        assert str(tmp_path) not in fault["message"]
 
 
 def test_a_real_series_and_its_contours_become_a_case(real_data, tmp_path):

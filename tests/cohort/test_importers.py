@@ -12,6 +12,7 @@ from napari_harm3.cohort.importers.config import (
     NnunetOptions,
 )
 from napari_harm3.cohort.importers.folders import list_folders
+from napari_harm3.cohort.importers.listing import read_clinical
 from napari_harm3.cohort.importers.nnunet import list_nnunet
 from napari_harm3.errors import CohortError
 from napari_harm3.mri.volume import write_volume
@@ -85,6 +86,54 @@ class TestBids:
             "session_id\tacq_time\nses-A\t2021-05-01\nses-B\t2021-01-01\n"
         )
         assert cells(list_bids(source), "01")["t2_pre"] == "sub-01_ses-B_T2w.nii.gz"
+
+    def test_a_lone_session_is_what_the_other_subjects_show(self, make):
+        source = bids(make, "01_1_T2w", "01_2_T2w", "02_2_T2w", "03_1_T2w")
+        make("sub-04/ses-1/dwi/sub-04_ses-1_dwi.nii.gz")
+
+        listing = list_bids(source)
+
+        assert list(cells(listing, "02")) == ["t2_post"]
+        assert list(cells(listing, "03")) == ["t2_pre"]
+        assert listing.notes == [
+            "sub-01: ses-1 and ses-2 taken as pre, post by order.",
+            "sub-02: ses-2 taken as post by order.",
+            "sub-03: ses-1 taken as pre by order.",
+        ]
+        told = list_bids(source, BidsOptions(pre="2"))
+        assert list(cells(told, "02")) == ["t2_pre"]
+
+    def test_a_lone_session_follows_the_others_dates(self, make):
+        source = bids(make, "01_A_T2w", "01_B_T2w", "02_A_T2w")
+        (source / "sub-01" / "sub-01_sessions.tsv").write_text(
+            "session_id\tacq_time\nses-A\t2021-05-01\nses-B\t2021-01-01\n"
+        )
+        assert list(cells(list_bids(source), "02")) == ["t2_post"]
+
+    def test_the_sessions_of_all_subjects_make_the_order(self, make):
+        listing = list_bids(bids(make, "01_1_T2w", "02_2_T2w", "03__T2w"))
+        roles = {case: list(cells(listing, case)) for case in ("01", "02", "03")}
+        assert roles == {"01": ["t2_pre"], "02": ["t2_post"], "03": ["t2_pre"]}
+
+    def test_a_lone_session_that_no_other_subject_has_is_refused(self, make):
+        source = bids(make, "01_1_T2w", "01_2_T2w", "02_9_T2w")
+        with pytest.raises(CohortError, match=r"sub-02 has only ses-9.*--pre or"):
+            list_bids(source)
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("dataset_description.json", b"[]"),
+            ("dataset_description.json", b"{"),
+            ("sub-01/sub-01_sessions.tsv", b"session_id\tacq_time\nses-1\t\xff\n"),
+            ("sub-01/sub-01_sessions.tsv", b"session\tacq_time\nses-1\t2021\n"),
+        ],
+    )
+    def test_a_damaged_file_beside_the_images_is_named(self, make, name, content):
+        source = bids(make, "01_1_T2w")
+        (source / name).write_bytes(content)
+        with pytest.raises(CohortError, match=name.rpartition("/")[2]):
+            list_bids(source)
 
     def test_three_sessions_are_refused_until_two_are_named(self, make):
         source = bids(make, "01_1_T2w", "01_2_T2w", "01_3_T2w")
@@ -235,6 +284,20 @@ class TestNnunet:
         with pytest.raises(CohortError, match="--channels"):
             list_nnunet(source, NnunetOptions(channels=channels))
 
+    @pytest.mark.parametrize(
+        "more", [{"channel_names": ["T2_pre"]}, {"labels": ["background", "GTVp"]}]
+    )
+    def test_a_list_where_names_belong_is_refused(self, make, more):
+        source = self.dataset(make, {"0": "T1_pre", "1": "T2_pre"}, **more)
+        with pytest.raises(
+            CohortError, match=rf"'{next(iter(more))}' in dataset\.json"
+        ):
+            list_nnunet(source)
+
+    def test_a_channel_of_thousands_of_digits_is_none(self, make):
+        source = self.dataset(make, {"0": "T1_pre", "1" * 5000: "T2_pre"})
+        assert cells(list_nnunet(source), "B_x") == {"t1_pre": "B_x_0000.nii.gz"}
+
     @pytest.mark.parametrize("text", [None, "[]", "{"])
     def test_a_folder_without_a_sound_dataset_json_is_refused(self, make, text):
         source = make("imagesTr/A_0000.nii.gz")
@@ -242,6 +305,31 @@ class TestNnunet:
             (source / "dataset.json").write_text(text)
         with pytest.raises(CohortError, match=r"dataset\.json"):
             list_nnunet(source)
+
+
+class TestClinical:
+    def read(self, tmp_path, text):
+        path = tmp_path / "clinical.csv"
+        path.write_text(text)
+        return read_clinical(path, ("case_id", "id"))
+
+    def test_no_way_to_write_a_columns_name_makes_it_a_file_or_case(self, tmp_path):
+        table = self.read(tmp_path, "id,Case_ID, WSI,T1_PRE,Age\nA,X,s.svs,t.nii,61\n")
+        assert table == {"A": {"Age": "61"}}
+
+    def test_a_known_column_counts_however_it_is_written(self, tmp_path):
+        assert self.read(tmp_path, "id, PCR\nA,yes\n") == {"A": {"pcr": "1"}}
+
+    def test_two_rows_that_differ_are_refused_and_equal_ones_are_one(self, tmp_path):
+        text = "id,pcr\nA,1\nB,0\nB,0.0\n,1\n,0\n"
+
+        assert self.read(tmp_path, text) == {"A": {"pcr": "1"}, "B": {"pcr": "0"}}
+        with pytest.raises(CohortError, match=r"clinical\.csv, rows 2 and 7 .*'A'"):
+            self.read(tmp_path, text + "A,0\n")
+
+    def test_a_column_that_stands_twice_is_refused(self, tmp_path):
+        with pytest.raises(CohortError, match="two columns 'pcr'"):
+            self.read(tmp_path, "id,pcr, PCR\nA,1,0\n")
 
 
 class TestFolders:

@@ -3,6 +3,7 @@
 import pytest
 
 from napari_harm3.cohort.table import (
+    external_files,
     missing_files,
     read_cohort,
     scan_cohort,
@@ -70,6 +71,44 @@ def test_every_fault_is_told_at_once_by_row_and_column(tmp_path):
     }
 
 
+def test_a_patient_in_both_splits_is_a_fault(tmp_path):
+    path = table(
+        tmp_path,
+        "case_id,patient_id,split,pcr\n"
+        "A,P,train,\n"
+        "B,P,test,0\n"
+        "C,Q,,1\n"
+        "D,Q,test,\n"
+        "E,R,,\n"  # only predicted
+        "F,R,test,1\n"
+        "G,,train,1\n"
+        "H,,test,1\n",
+    )
+
+    found = scan_cohort(path)[1]
+
+    assert [(f.row, f.column, f.message[:5]) for f in found] == [
+        (3, "split", "Row 2"),
+        (5, "split", "Row 4"),
+    ]
+
+
+def test_a_fold_of_thousands_of_digits_is_a_fault(tmp_path):
+    path = table(tmp_path, f"case_id,fold\nA,{'1' * 5000}\nB,007\n")
+    assert faults(path) == {(2, "fold")}
+
+
+def test_a_link_that_leads_to_itself_is_a_file_that_is_not_there(tmp_path):
+    (tmp_path / "round.nii.gz").symlink_to("round.nii.gz")
+    path = table(tmp_path, "case_id,t1_pre\nA,round.nii.gz\n")
+
+    (fault,) = missing_files(read_cohort(path))
+
+    assert (fault.row, fault.column) == (2, "t1_pre")
+    assert "a link that leads nowhere" in fault.message
+    assert external_files(path) == []
+
+
 def test_a_link_out_of_the_folder_is_outside_unless_allowed(tmp_path):
     outside = tmp_path / "elsewhere.nii.gz"
     outside.touch()
@@ -104,6 +143,19 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, says):
     path.write_bytes(content)
     with pytest.raises(CohortError, match=says):
         read_cohort(path)
+
+
+@pytest.mark.parametrize("name", ["cohort.csv", "cohort.json"])
+def test_a_file_that_cannot_be_read_is_named_without_its_folder(tmp_path, name):
+    path = tmp_path / "cohort.csv"
+    path.write_text("case_id\nA\n")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+
+    with pytest.raises(CohortError, match=rf"^{name} cannot be read") as told:
+        read_cohort(path)
+
+    assert str(tmp_path) not in str(told.value)
 
 
 def test_an_empty_table_is_a_fault(tmp_path):

@@ -57,6 +57,13 @@ class Case:
         return self.extra.get("patient_id", "").strip() or self.case_id
 
     @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Every file that the row names, with its column."""
+        masks = ((f"mask_{role}", path) for role, path in self.masks.items())
+        slides = (("wsi", path) for path in self.slides)
+        return (*self.volumes.items(), *masks, *slides)
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """The inputs that the case lacks, of the four volumes and ``wsi``."""
         absent = tuple(role for role in ROLES if role not in self.volumes)

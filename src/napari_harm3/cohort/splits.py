@@ -87,6 +87,20 @@ def _check_given(given: Sequence[Case]) -> None:
             )
 
 
+def tested_and_fitted(cases: Sequence[Case]) -> list[tuple[Case, Case]]:
+    """Return each test case with a case of its patient that is fitted, if any is."""
+    fitted = {
+        case.patient: case
+        for case in cases
+        if case.split == "train" or (case.split is None and case.pcr is not None)
+    }
+    return [
+        (case, fitted[case.patient])
+        for case in cases
+        if case.split == "test" and case.patient in fitted
+    ]
+
+
 def inner_split(
     cases: Sequence[Case], *, fraction: float, seed: int
 ) -> tuple[list[str], list[str]]:

@@ -4,6 +4,7 @@ import csv
 import difflib
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from napari_harm3.artifacts import write_json, write_text
 from napari_harm3.cohort.case import ROLES, Case
+from napari_harm3.cohort.splits import tested_and_fitted
 from napari_harm3.errors import CohortError
 
 MASKS = tuple(f"mask_{role}" for role in ROLES)
@@ -22,6 +24,7 @@ KNOWN = ("case_id", *FILE_COLUMNS, "pcr", "fold", "split", "mpp")
 DATES = ("date_pre", "date_post", "date_surgery", "wsi_date", "treatment_start")
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 Value = TypeVar("Value")
+SPLITS = {"train": "train", "test": "test"}
 NO_CONTRAST = {"0", "no", "none", "false", "without"}
 
 
@@ -108,7 +111,7 @@ def scan_cohort(
     header, rows = _parse(path)
     reader = _RowReader(path.parent, header, allow_external=allow_external)
     cases = [reader.case(number, row) for number, row in rows]
-    reader.faults += _repeated(header, cases)
+    reader.faults += _clashes(header, cases)
     if not cases:
         reader.fault(None, None, "The table has no cases.")
     meta = _metadata(path)
@@ -134,26 +137,20 @@ def external_files(path: Path) -> list[Path]:
     return [
         file
         for case in cohort.cases
-        for file in (*case.volumes.values(), *case.masks.values(), *case.slides)
+        for _, file in case.files
         if not _inside(file, cohort.folder)
     ]
 
 
 def missing_files(cohort: Cohort) -> list[Fault]:
     """Return a fault for every file that the table names and that is not there."""
-    faults = []
-    for case in cohort.cases:
-        named = [
-            *case.volumes.items(),
-            *((f"mask_{r}", p) for r, p in case.masks.items()),
-        ]
-        named += [("wsi", slide) for slide in case.slides]
-        faults += [
-            Fault(case.row, column, f"{file.name} does not exist: correct the path.")
-            for column, file in named
-            if not file.exists()
-        ]
-    return faults
+    nothing = "does not exist, or is a link that leads nowhere: correct the path."
+    return [
+        Fault(case.row, column, f"{file.name} {nothing}")
+        for case in cohort.cases
+        for column, file in case.files
+        if not file.exists()
+    ]
 
 
 def write_cohort(
@@ -188,8 +185,7 @@ def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except OSError as error:
         raise CohortError(
-            f"{path}: the cohort table cannot be read ({error.strerror}). "
-            "Check the path."
+            f"{path.name} cannot be read ({error.strerror}): check the path."
         ) from error
     except UnicodeDecodeError as error:
         raise CohortError(
@@ -212,12 +208,15 @@ def _metadata(path: Path) -> dict[str, object]:
         return {}
     try:
         meta = json.loads(about.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CohortError(f"{about.name} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
         raise CohortError(f"{about.name} is not JSON: {error}.") from error
     return meta if isinstance(meta, dict) else {}
 
 
-def _repeated(header: Sequence[str], cases: Iterable[Case]) -> list[Fault]:
+def _clashes(header: Sequence[str], cases: Sequence[Case]) -> list[Fault]:
+    """Return what no cell shows alone: a name twice, a patient in both splits."""
     faults = [
         Fault(1, name, f"The column '{name}' stands {count} times: keep one.")
         for name, count in Counter(filter(None, header)).items()
@@ -230,6 +229,9 @@ def _repeated(header: Sequence[str], cases: Iterable[Case]) -> list[Fault]:
             faults.append(
                 Fault(case.row, "case_id", f"'{case.case_id}' stands in row {row} too.")
             )
+    for tested, fitted in tested_and_fitted(cases):
+        leak = f"Row {fitted.row} fits the same patient: put both in one split."
+        faults.append(Fault(tested.row, "split", leak))
     return faults
 
 
@@ -274,9 +276,7 @@ class _RowReader:
             slide_mpp=self._mpp(number, row, len(slides)),
             pcr=self._choice(number, row, "pcr", {"0": 0, "1": 1}),
             fold=self._fold(number, row),
-            split=self._choice(
-                number, row, "split", {"train": "train", "test": "test"}
-            ),
+            split=self._choice(number, row, "split", SPLITS),
             extra={k: v for k, v in row.items() if k not in KNOWN},
         )
 
@@ -332,8 +332,8 @@ class _RowReader:
 
     def _fold(self, number: int, row: Mapping[str, str]) -> int | None:
         cell = row.get("fold", "")
-        if cell and not (cell.isascii() and cell.isdecimal()):
-            self.fault(number, "fold", f"'{cell}' is no fold: a number from 0 on.")
+        if cell and not re.fullmatch(r"[0-9]{1,3}", cell):
+            self.fault(number, "fold", f"'{cell}' is no fold: a number, 0 to 999.")
             return None
         return int(cell) if cell else None
 
@@ -394,4 +394,5 @@ class _RowReader:
 
 
 def _inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+    # A link that leads back to itself is left as it is; Path.resolve would raise.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

@@ -29,6 +29,7 @@ LONG_ECHO_MS = 60.0
 SHORT_REPETITION_MS = 1000.0
 LONG_REPETITION_MS = 1500.0
 FLUID_INVERSION_MS = 1500.0
+"""An inversion this long or longer darkens fluid: it makes a FLAIR of a T2."""
 
 OTHER_WORDS = r"flair|dwi|dti|adc|diff|ep2d|epi|swi|swan|t2 ?star|t2 s|perf|dce|dsc|tof"
 T1_WORDS = r"t1\w*|mprage|mpr|vibe|spgr|bravo|lava|thrive|tfl"
@@ -222,7 +223,7 @@ def _timed(header: Any) -> Weighting | None:
     if echo <= SHORT_ECHO_MS:
         prepared = 0 < inversion < FLUID_INVERSION_MS and echo <= SHORT_ECHO_MS / 3
         return "t1" if repetition <= SHORT_REPETITION_MS or prepared else None
-    fluid = inversion >= FLUID_INVERSION_MS  # FLAIR
+    fluid = inversion >= FLUID_INVERSION_MS
     if echo >= LONG_ECHO_MS and repetition >= LONG_REPETITION_MS and not fluid:
         return "t2"
     return None

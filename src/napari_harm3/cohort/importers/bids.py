@@ -4,15 +4,15 @@ Sessions become before and after treatment, contrast-enhanced T1w (``ce-``) beco
 t1, and masks come from ``derivatives``.
 """
 
-import csv
-import io
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_harm3.cohort.case import TIMES
 from napari_harm3.cohort.importers.config import BidsOptions
 from napari_harm3.cohort.importers.listing import (
     Cells,
@@ -23,6 +23,7 @@ from napari_harm3.cohort.importers.listing import (
     is_volume,
     meaning,
     read_clinical,
+    read_object,
     stem,
 )
 from napari_harm3.errors import CohortError
@@ -63,8 +64,7 @@ def list_bids(source: Path, options: BidsOptions | None = None) -> Listing:
     folders = sorted(p for p in source.glob("sub-*") if p.is_dir())
     ids = case_ids(folder.name.removeprefix("sub-") for folder in folders)
     found = _Found(source=source, options=options)
-    for folder in folders:
-        found.read(folder, ids[folder.name.removeprefix("sub-")])
+    found.read({f: ids[f.name.removeprefix("sub-")] for f in folders})
     rows = found.cells.rows()
     if not rows:
         raise CohortError(
@@ -72,7 +72,7 @@ def list_bids(source: Path, options: BidsOptions | None = None) -> Listing:
             "data set?"
         )
     found.tell_contrast(rows)
-    clinical = _participants(source)
+    clinical = _table(source / "participants.tsv", "participant_id")
     table: list[Row] = []
     for name, case_id in ids.items():
         if case_id in rows:
@@ -94,16 +94,22 @@ class _Found:
             remedy="say which, by a word of its name (--prefer run-2)",
         )
 
-    def read(self, folder: Path, case: str) -> None:
-        """Offer the files of a subject to their cells."""
-        files = [
-            _File.of(path)
-            for pattern in ("anat/*", "ses-*/anat/*")
-            for path in sorted(folder.glob(pattern))
-            if is_volume(path)
-        ]
-        images = [file for file in files if file.suffix in SEQUENCES]
-        times = self._times(folder, {file.session for file in images})
+    def read(self, cases: Mapping[Path, str]) -> None:
+        """Offer the files of every subject's folder to the cells of its case."""
+        images = {folder: _images(folder) for folder in cases}
+        sessions = {
+            f: {i.session for i in found} for f, found in images.items() if found
+        }
+        for folder, times in self._times(sessions).items():
+            self._offer(folder, cases[folder], images[folder], times)
+
+    def _offer(
+        self,
+        folder: Path,
+        case: str,
+        images: Sequence[_File],
+        times: Mapping[str, str],
+    ) -> None:
         here: dict[str, list[_File]] = {}
         for file in images:
             if file.session in times:
@@ -118,12 +124,22 @@ class _Found:
                 for role in self._mask_roles(mask, times[mask.session], here):
                     self.cells.add(case, f"mask_{role}", mask.path)
 
-    def _times(self, folder: Path, sessions: set[str]) -> dict[str, str]:
-        """Return pre and post by session: as told, else by name, else by order."""
+    def _times(self, sessions: Mapping[Path, set[str]]) -> dict[Path, dict[str, str]]:
+        """Return each subject's pre and post by session: as told, by name or order."""
         given = {self.options.pre: "pre", self.options.post: "post"}
         given.pop("", None)
         if given:
-            return {s: given[s] for s in sessions if s in given}
+            return {
+                folder: {s: given[s] for s in own if s in given}
+                for folder, own in sessions.items()
+            }
+        times = {folder: self._by_name(folder, own) for folder, own in sessions.items()}
+        orders = {
+            f: _in_time(f, sessions[f]) for f, named in times.items() if not named
+        }
+        return times | self._by_order(orders)
+
+    def _by_name(self, folder: Path, sessions: set[str]) -> dict[str, str]:
         named: dict[str, str] = {}
         for session in sorted(sessions):
             time = meaning(session, ("pre", "post"), {})
@@ -136,17 +152,41 @@ class _Found:
                 named[session] = time
         if named:
             self._leave_out(folder, sessions - named.keys())
-            return named
-        order = _in_time(folder, sessions)
+        return named
+
+    def _by_order(self, orders: Mapping[Path, list[str]]) -> dict[Path, dict[str, str]]:
+        """Return pre and post of sessions in time; one alone is what others show."""
+        pairs = [order for order in orders.values() if len(order) == 2]
+        labels = {session for order in orders.values() for session in order} - {""}
+        shown: dict[str, set[str]] = defaultdict(set, {"": {"pre"}})
+        for order in pairs or [sorted(labels, key=_natural)]:
+            for session, time in zip(order, TIMES, strict=False):
+                shown[session].add(time)
+        return {
+            folder: self._in_order(folder, order, shown)
+            for folder, order in orders.items()
+        }
+
+    def _in_order(
+        self, folder: Path, order: list[str], shown: Mapping[str, set[str]]
+    ) -> dict[str, str]:
         if len(order) > 2:
             raise CohortError(
                 f"{folder.name} has {len(order)} sessions ({few(order)}): say which "
                 "two are meant with --pre and --post."
             )
+        times = list(TIMES) if len(order) == 2 else sorted(shown[order[0]])
+        if len(times) != len(order):
+            raise CohortError(
+                f"{folder.name} has only ses-{order[0]}, and no other subject shows "
+                "which it is: say so with --pre or --post, or name it ses-pre or "
+                "ses-post."
+            )
         if order != [""]:
             told = " and ".join(f"ses-{session}" for session in order)
-            self.notes.append(f"{folder.name}: {told} taken as pre, post by order.")
-        return dict(zip(order, ("pre", "post"), strict=False))
+            which = ", ".join(times)
+            self.notes.append(f"{folder.name}: {told} taken as {which} by order.")
+        return dict(zip(order, times, strict=True))
 
     def _leave_out(self, folder: Path, sessions: set[str]) -> None:
         if sessions:
@@ -211,6 +251,16 @@ class _Found:
             )
 
 
+def _images(folder: Path) -> list[_File]:
+    files = [
+        _File.of(path)
+        for pattern in ("anat/*", "ses-*/anat/*")
+        for path in sorted(folder.glob(pattern))
+        if is_volume(path)
+    ]
+    return [file for file in files if file.suffix in SEQUENCES]
+
+
 def _enhanced(file: _File) -> bool:
     return "ce" in file.entities or bool(_sidecar(file).get("ContrastBolusIngredient"))
 
@@ -239,29 +289,24 @@ def _sequence_said(mask: _File) -> str | None:
 
 def _in_time(folder: Path, sessions: set[str]) -> list[str]:
     """Return sessions by the time of acquisition, else by label, numbers by value."""
-    when: dict[str, str] = {}
-    table = folder / f"{folder.name}_sessions.tsv"
-    if table.exists():
-        text = table.read_text(encoding="utf-8-sig")
-        for row in csv.DictReader(io.StringIO(text), delimiter="\t"):
-            label = (row.get("session_id") or "").removeprefix("ses-")
-            when[label] = row.get("acq_time") or ""
-    if all(when.get(session) not in (None, "", "n/a") for session in sessions):
-        return sorted(sessions, key=lambda session: when[session])
-    return sorted(
-        sessions, key=lambda s: [p.zfill(9) for p in re.findall(r"\d+|\D+", s)]
-    )
+    rows = _table(folder / f"{folder.name}_sessions.tsv", "session_id")
+    when = {
+        name.removeprefix("ses-"): row.get("acq_time") for name, row in rows.items()
+    }
+    if all(when.get(session) for session in sessions):
+        return sorted(sessions, key=lambda session: str(when[session]))
+    return sorted(sessions, key=_natural)
 
 
-def _participants(source: Path) -> dict[str, dict[str, str]]:
-    table = source / "participants.tsv"
-    return read_clinical(table, ("participant_id",)) if table.exists() else {}
+def _natural(session: str) -> list[str]:
+    return [part.zfill(9) for part in re.findall(r"\d+|\D+", session)]
+
+
+def _table(path: Path, key: str) -> dict[str, dict[str, str]]:
+    return read_clinical(path, (key,)) if path.exists() else {}
 
 
 def _name(source: Path) -> str:
     about = source / "dataset_description.json"
-    try:
-        said = json.loads(about.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return source.resolve().name
+    said = read_object(about) if about.exists() else {}
     return str(said.get("Name") or source.resolve().name)

@@ -16,7 +16,7 @@ from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.cohort.importers.dicom import ANNOTATIONS, RECORDED, Found
 from napari_harm3.cohort.importers.listing import Row
-from napari_harm3.errors import VolumeError
+from napari_harm3.errors import VolumeError, sentence
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.dicom import list_series, read_listed
 from napari_harm3.mri.dicom_headers import (
@@ -109,8 +109,9 @@ def convert_case(members: Sequence[Found], out: Path, *, keep_dates: bool) -> Co
             try:
                 done.row[column] = _write(out / case_id, column, one, source)
             except (VolumeError, OSError) as error:
+                message = sentence(error, f"{column}.nii.gz")
                 done.failed.append(
-                    {"case_id": case_id, "column": column, "message": str(error)}
+                    {"case_id": case_id, "column": column, "message": message}
                 )
                 break  # a mask without its volume is no use
     there = {role: images[role] for role in images if role in done.row}

@@ -13,15 +13,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_harm3.artifacts import write_text
 from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
 from napari_harm3.cohort.table import CASE_ID, MASKS
 from napari_harm3.errors import CohortError
-
-if TYPE_CHECKING:
-    from napari_harm3.mri.series import SeriesInfo
+from napari_harm3.mri.series import FLUID_INVERSION_MS, SeriesInfo
 
 COLUMNS = (
     "case_id",
@@ -47,9 +44,6 @@ ANNOTATIONS = ("RTSTRUCT", "SEG")
 FEWEST_SLICES = 8
 """A series of fewer slices is a localiser, or of no use."""
 
-FLAIR_MS = 1500.0
-"""A T2 with a longer inversion shows no fluid: it is a FLAIR."""
-
 AGENT = {
     True: "with contrast agent",
     False: "WITHOUT contrast agent",
@@ -64,7 +58,7 @@ RECORDED = ("plane", "fat_saturation", "field_tesla")
 class Found:
     """One series of one patient, and the role proposed for it."""
 
-    info: "SeriesInfo"
+    info: SeriesInfo
     case_id: str
     patient: int
     number: int
@@ -74,7 +68,7 @@ class Found:
     why: str = ""
 
 
-def find_series(series: Sequence["SeriesInfo"], source: Path) -> list[Found]:
+def find_series(series: Sequence[SeriesInfo], source: Path) -> list[Found]:
     """Return the series numbered by patient and date; no role is proposed yet.
 
     The order is that of the files' paths, so that the same folder gives the same
@@ -147,7 +141,7 @@ def _image(one: Found) -> bool:
     return one.info.modality == "MR"
 
 
-def _unfit(info: "SeriesInfo") -> str:
+def _unfit(info: SeriesInfo) -> str:
     """Return why a series cannot be one of the four, or nothing."""
     if info.localizer or info.slices < FEWEST_SLICES:
         return f"a localiser, {info.slices} slices"
@@ -155,7 +149,7 @@ def _unfit(info: "SeriesInfo") -> str:
         return info.fault
     if info.sequence is None:
         return info.sequence_reason
-    if info.sequence == "t2" and (info.inversion_ms or 0) > FLAIR_MS:
+    if info.sequence == "t2" and (info.inversion_ms or 0) >= FLUID_INVERSION_MS:
         return "a FLAIR by its inversion time"
     return ""
 
@@ -189,7 +183,7 @@ def _because(one: Found, sequence: str, time: str, count: int) -> str:
     return ", ".join(parts)
 
 
-def _differences(first: "SeriesInfo", second: "SeriesInfo") -> list[str]:
+def _differences(first: SeriesInfo, second: SeriesInfo) -> list[str]:
     """Return what should be alike in two series and is not, in words."""
     unlike = []
     for name in RECORDED:
@@ -284,13 +278,13 @@ def apply_proposal(path: Path, found: Sequence[Found]) -> list[Found]:
     Raises
     ------
     CohortError
-        If the table cannot be read, the folder has changed since, a role or a case
-        id is none, or two series of a case have one role.
+        If the table cannot be read, the folder has changed since, a series stands
+        twice, a role or a case id is none, or two series of a case have one role.
     """
     by_print = {one.fingerprint: one for one in found}
     for one in found:
         one.roles = ()
-    taken: dict[tuple[str, str], int] = {}
+    taken: dict[tuple[str, ...], int] = {}
     for number, row in enumerate(_read(path), start=2):
         chosen = by_print.get(row["fingerprint"])
         roles = tuple(filter(None, (r.strip() for r in row["role"].split(";"))))
@@ -305,16 +299,26 @@ def apply_proposal(path: Path, found: Sequence[Found]) -> list[Found]:
             raise CohortError(
                 f"{path.name}, row {number}: '{row['case_id']}' is no case id."
             )
+        series = "are one series: keep one row, with a ; between its roles."
+        _once(path, taken, (chosen.fingerprint,), number, series)
         for role in roles:
             _check_role(path, number, chosen, role)
-            first = taken.setdefault((row["case_id"], role), number)
-            if first != number:
-                raise CohortError(
-                    f"{path.name}, rows {first} and {number} both are {role} of "
-                    f"{row['case_id']}: keep one."
-                )
+            cell = f"both are {role} of {row['case_id']}: keep one."
+            _once(path, taken, (row["case_id"], role), number, cell)
         chosen.case_id, chosen.roles = row["case_id"], roles
     return list(found)
+
+
+def _once(
+    path: Path,
+    taken: dict[tuple[str, ...], int],
+    what: tuple[str, ...],
+    number: int,
+    both: str,
+) -> None:
+    first = taken.setdefault(what, number)
+    if first != number:
+        raise CohortError(f"{path.name}, rows {first} and {number} {both}")
 
 
 def _check_role(path: Path, number: int, one: Found, role: str) -> None:
@@ -342,11 +346,11 @@ def _read(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _paths(info: "SeriesInfo", source: Path) -> list[str]:
+def _paths(info: SeriesInfo, source: Path) -> list[str]:
     return sorted(file.relative_to(source).as_posix() for file in info.files)
 
 
-def _fingerprint(info: "SeriesInfo", source: Path) -> str:
+def _fingerprint(info: SeriesInfo, source: Path) -> str:
     """Return what tells that a series is the one that was proposed."""
     known = [info.uid, *_paths(info, source), *map(str, info.frames)]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]

@@ -47,7 +47,7 @@ def copy_files(listing: Listing, out: Path) -> Iterator[tuple[str, Listing]]:
     """Copy every file to ``OUT/<case_id>/<column>``; those already there are kept.
 
     Yields each case id, and the listing with the copies in it as far as it is; each
-    copy is whole or absent.
+    copy, a file or a folder, is whole or absent.
 
     Raises
     ------
@@ -65,33 +65,62 @@ def copy_files(listing: Listing, out: Path) -> Iterator[tuple[str, Listing]]:
 
 
 def _copy(source: Path, target: Path) -> Path:
-    if source.is_dir():
-        for file in sorted(p for p in source.rglob("*") if p.is_file()):
-            _copy_file(file, target / file.relative_to(source))
-        return target
+    copy = _copy_folder
+    if not source.is_dir():
+        copy, target = _copy_file, target.with_name(target.name + _suffix(source))
+    try:
+        copy(source, target)
+    except OSError as error:
+        raise CohortError(
+            f"{source.name} cannot be copied ({error.strerror})."
+        ) from error
+    return target
+
+
+def _suffix(source: Path) -> str:
     suffix = next((s for s in SUFFIXES if source.name.lower().endswith(s)), "")
     if suffix in DETACHED:
         raise CohortError(
             f"{source.name} keeps its voxels in another file and cannot be copied "
             "alone: leave out --copy, or save it as .mha or .nrrd."
         )
-    target = target.with_name(target.name + suffix)
-    _copy_file(source, target)
-    return target
+    return suffix
 
 
 def _copy_file(source: Path, target: Path) -> None:
     # Size and time tell a finished copy; where only the time differs, the bytes do.
-    try:
-        if target.exists() and filecmp.cmp(source, target, shallow=True):
+    if target.exists() and filecmp.cmp(source, target, shallow=True):
+        return
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+        shutil.copystat(source, temporary)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy under a temporary name, then take the place of what was there."""
+    files = _files(source)
+    if target.is_dir() and _files(target) == files:
+        _, changed, unread = filecmp.cmpfiles(source, target, files)
+        if not changed + unread:
             return
-        with atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
-            shutil.copystat(source, temporary)
-    except OSError as error:
+    here, there = source.resolve(), target.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
         raise CohortError(
-            f"{source.name} cannot be copied ({error.strerror})."
-        ) from error
+            f"{source.name} and its copy, {target.parent.name}/{target.name}, lie "
+            "one in the other: give another folder to write into."
+        )
+    temporary = target.with_name(f".{target.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for file in files:
+        _copy_file(source / file, temporary / file)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+
+
+def _files(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder) for path in files)
 
 
 def write_table(out: Path, listing: Listing, *, deidentified: bool = False) -> Path:

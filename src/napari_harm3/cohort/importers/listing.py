@@ -2,11 +2,13 @@
 
 import csv
 import io
+import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from napari_harm3.cohort.table import CASE_ID, FILE_COLUMNS, KNOWN
 from napari_harm3.errors import CohortError
@@ -178,40 +180,86 @@ def read_clinical(path: Path, key: Sequence[str]) -> dict[str, dict[str, str]]:
     Raises
     ------
     CohortError
-        If the table cannot be read, or has no such column.
+        If the table cannot be read, has no such column or one twice, or two rows of a
+        case differ.
     """
+    rows = _read(path)
+    named = next((name for name in key if rows and name in rows[0]), None)
+    if rows and named is None:
+        raise CohortError(f"{path.name} has no column '{key[0]}' to name its rows by.")
+    table: dict[str, dict[str, str]] = {}
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows, start=2):
+        name = (row.pop(named or "") or "").strip()
+        if not name:
+            continue
+        clean = _clean(row)
+        if table.setdefault(name, clean) != clean:
+            raise CohortError(
+                f"{path.name}, rows {first[name]} and {number} say different things of "
+                f"'{name}': keep one."
+            )
+        first.setdefault(name, number)
+    return table
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         delimiter = "\t" if "\t" in text.split("\n", 1)[0] else ","
-        rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+        reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+        rows = list(reader)
     except OSError as error:
         raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise CohortError(
-            f"{path.name} is no table of UTF-8 text: save it as CSV UTF-8."
+            f"{path.name} is no table of UTF-8 text: save it in UTF-8."
         ) from error
-    named = next((name for name in key if rows and name in rows[0]), None)
-    if rows and named is None:
-        raise CohortError(f"{path.name} has no column '{key[0]}' to name the case by.")
-    table: dict[str, dict[str, str]] = {}
-    for row in rows:
-        name = (row.pop(named or "") or "").strip()
-        table[name] = _clean(row)
-    return table
+    names = Counter(_column(name) for name in reader.fieldnames or ())
+    unread = {"", *RESERVED}
+    twice = [name for name, n in names.items() if n > 1 and name not in unread]
+    if twice:
+        raise CohortError(f"{path.name} has two columns '{twice[0]}': keep one.")
+    return rows
 
 
-def _clean(row: Mapping[str | None, str | list[str] | None]) -> dict[str, str]:
+def _column(head: str) -> str:
+    """Return a heading as the cohort table has it: its own columns in lower case."""
+    plain = head.strip().lower()
+    return plain if plain in KNOWN else head.strip()
+
+
+def _clean(row: Mapping[str, Any]) -> dict[str, str]:
     clean = {}
-    for column, cell in row.items():
+    for head, cell in row.items():
         # A row with more cells than the header has them under None.
-        if not column or not isinstance(cell, str) or column.strip() in RESERVED:
+        column = _column(head or "")
+        if not column or not isinstance(cell, str) or column in RESERVED:
             continue
-        name = column.strip().lower() if column.lower() in KNOWN else column.strip()
         value = "" if cell.strip().lower() in BLANK else cell.strip()
-        if name in ("pcr", "fold"):
+        if column in ("pcr", "fold"):
             value = YES_NO.get(value.lower(), value.removesuffix(".0"))
-        clean[name] = value
+        clean[column] = value
     return clean
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return what a JSON file says.
+
+    Raises
+    ------
+    CohortError
+        If it cannot be read, or holds no object.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise CohortError(f"{path.name} is not JSON ({error}): correct it.") from error
+    if not isinstance(said, dict):
+        raise CohortError(f"{path.name} holds no JSON object: correct it.")
+    return said
 
 
 def clinical_notes(names: Iterable[str], table: Mapping[str, object]) -> list[str]:

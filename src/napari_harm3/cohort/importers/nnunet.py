@@ -1,6 +1,5 @@
 """A raw nnU-Net (v2) data set as a cohort table."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,12 @@ from napari_harm3.cohort.importers.listing import (
     few,
     meaning,
     read_clinical,
+    read_object,
 )
 from napari_harm3.errors import CohortError
+
+CHANNEL = re.compile(r"[0-9]{1,4}")
+"""Number of a channel: the names of images end in four digits."""
 
 NOT_USED = {"", "-"}
 PARTS = (("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test"))
@@ -67,25 +70,28 @@ def list_nnunet(source: Path, options: NnunetOptions | None = None) -> Listing:
 
 def _about(source: Path) -> dict[str, Any]:
     path = source / "dataset.json"
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise CohortError(
             f"{source.name} has no dataset.json: give the folder DatasetXXX_NAME of "
             "nnUNet_raw."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CohortError(f"dataset.json cannot be read: {error}.") from error
-    if not isinstance(about, dict):
-        raise CohortError("dataset.json holds no object: make it again with nnU-Net.")
-    return about
+        )
+    return read_object(path)
+
+
+def _part(about: Mapping[str, Any], key: str) -> dict[str, Any]:
+    part = about.get(key, {})
+    if not isinstance(part, dict):
+        raise CohortError(
+            f"'{key}' in dataset.json is no object: make the file again with nnU-Net."
+        )
+    return part
 
 
 def _roles(about: Mapping[str, Any], channels: str) -> dict[int, str]:
     """Return the role of each channel that is used."""
     given = [role.strip() for role in channels.split(",")] if channels else []
-    named = about.get("channel_names", about.get("modality", {}))
-    names = {int(k): str(v) for k, v in dict(named).items() if str(k).isdecimal()}
+    named = _part(about, "channel_names" if "channel_names" in about else "modality")
+    names = {int(k): str(v) for k, v in named.items() if CHANNEL.fullmatch(k)}
     if given:
         if names and len(given) != len(names):
             raise CohortError(
@@ -155,8 +161,8 @@ def _cases(
 
 def _notes(about: Mapping[str, Any]) -> list[str]:
     """Say what the labels will be taken for."""
-    labels = about.get("labels", {})
-    values = {value: name for name, value in labels.items() if isinstance(value, int)}
+    labels = _part(about, "labels").items()
+    values = {value: name for name, value in labels if isinstance(value, int)}
     told = ", ".join(
         f"{values[value]} ({value}) as {word}"
         for value, word in ((1, "primary"), (2, "nodes"))
