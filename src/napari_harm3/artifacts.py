@@ -1,14 +1,27 @@
 """Files that are made: each is written whole or not at all, and known by content."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+UMASK = _umask()
+"""Rights that new files go without. It is the process's, and to read it is to change it
+for a moment: not while another thread may make a file."""
 
 
 @contextmanager
@@ -25,10 +38,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        _sync(temporary)
+        _sync(temporary, os.O_RDWR)  # Windows syncs what may be written alone
+        temporary.chmod(0o666 & ~UMASK)
         temporary.replace(path)
-        _sync(path.parent)
+        if os.name != "nt":  # which opens no folder
+            _sync(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -49,6 +63,17 @@ def write_json(path: Path, plain: object) -> None:
     write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
+def write_csv(
+    path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]
+) -> None:
+    """Write a table atomically; None is a blank."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
@@ -58,15 +83,9 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(path: Path, access: int) -> None:
+    descriptor = os.open(path, access)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,14 +1,15 @@
 """How volumes become tensors."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
 
 Cells = Annotated[int, Field(ge=4, le=1024)]
 Millimetres = Annotated[float, Field(gt=0, le=100)]
+Coarser = Annotated[int, Field(ge=1, le=16)]
 Percentile = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -43,12 +44,18 @@ class MriConfig:
     bias_field: bool = False
     """Even out the slow brightening towards the coil first (N4)."""
 
+    @model_validator(mode="after")
+    def _clips_between(self) -> Self:
+        if self.clip[0] >= self.clip[1]:
+            raise ValueError("clip: give the lower percentile first, the upper second.")
+        return self
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RegisterConfig:
     """How one volume is laid on another, rigidly."""
 
-    pyramid: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (4, 2)
+    pyramid: Annotated[tuple[Coarser, ...], Field(min_length=1)] = (4, 2)
     """How many times coarser than the finest spacing each level is, coarsest first."""
 
     bins: Annotated[int, Field(ge=8, le=256)] = 50
