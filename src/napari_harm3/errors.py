@@ -69,10 +69,6 @@ class Stopped(Harm3Error):  # noqa: N818 - nothing went wrong
     """The user stopped a job; what it finished is kept."""
 
 
-class Harm3Warning(UserWarning):
-    """Something worth knowing that does not stop the work."""
-
-
 def sentence(error: Exception, name: str = "A file") -> str:
     """Return what a screen or a log says of an error.
 

@@ -359,6 +359,45 @@ def test_a_whole_cohort_is_explained_with_any_map(
     first = tmp_path / "HN-0001"
     for name in ("links.csv", "link.npz", "slide_maps.geojson", "figure.png"):
         assert (first / name).stat().st_size > 0
+    for path in (tmp_path / "agreement.csv", first / "links.csv"):
+        assert whose(path) == {"phantom"}
+    best = rows_of(first / "top_patches.csv")
+    assert {row["map"] for row in best} == {
+        "attention",
+        "gradient_attention",
+        "rollout",
+    }
+    assert [row["rank"] for row in best][:2] == ["1", "2"]
+    assert whose(first / "top_patches.csv") == {"phantom"}
+
+
+def rows_of(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def whose(path):
+    """Return what the rows of a table say that the model was trained on."""
+    return {row["trained_on"] for row in rows_of(path)}
+
+
+def test_an_explanation_of_other_settings_leaves_no_file_of_the_one_before(
+    harm3, run, prepared_cohort, tmp_path
+):
+    words = ("explain", run, prepared_cohort, "--case", "HN-0001", "--out", tmp_path)
+    harm3(*words)
+    left, mine = tmp_path / "block.attention.tif", tmp_path / "notes.txt"
+    for path in (left, mine):
+        path.write_text("written before")
+    about = json.loads((tmp_path / "explanation.json").read_text())
+    about["files"]["slide_heat"].append(left.name)  # a slide that the case had then
+    (tmp_path / "explanation.json").write_text(json.dumps(about))
+
+    code, _, _ = harm3(*words, "--method", "hirescam")
+
+    assert code == 0
+    assert mine.exists()
+    assert not left.exists()
 
 
 def test_a_layer_that_a_model_lacks_is_named_with_those_it_has(

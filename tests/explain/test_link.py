@@ -1,7 +1,6 @@
 """The link between slide and MRI on networks whose every link is known."""
 
 import csv
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,7 +25,7 @@ from napari_harm3.explain.case_link import (
 from napari_harm3.explain.cells import Centres, cell_grid
 from napari_harm3.explain.cross_attention import strongest_pairs
 from napari_harm3.explain.link import CaseLink
-from napari_harm3.explain.link_table import link_rows, write_link_csv, write_link_json
+from napari_harm3.explain.link_table import link_rows, write_link_csv
 from napari_harm3.explain.patch_places import PatchPlaces
 from napari_harm3.inference.predictor import Predictor
 
@@ -275,8 +274,7 @@ def test_the_strongest_links_say_where_they_lie(tmp_path) -> None:
     link = linked(transforms={"t1_post": MOVED})
 
     rows = link_rows(link, 5)
-    write_link_csv(tmp_path / "link.csv", link, 5)
-    write_link_json(tmp_path / "link.json", link, 5)
+    write_link_csv(tmp_path / "link.csv", link, trained_on="phantom", count=5)
 
     first = rows[0]
     assert (first["patch"], first["slide"], first["volume"]) == (0, "one.svs", "t1_pre")
@@ -290,8 +288,8 @@ def test_the_strongest_links_say_where_they_lie(tmp_path) -> None:
     centre = [moved[name] for name in ("r_mm", "a_mm", "s_mm")]
     assert link.token_at("t1_post", centre) == 21
     with (tmp_path / "link.csv").open(newline="") as stream:
-        assert float(next(csv.DictReader(stream))["share"]) == first["share"]
-    assert json.loads((tmp_path / "link.json").read_text())["links"] == rows
+        read = next(csv.DictReader(stream))
+    assert (float(read["share"]), read["trained_on"]) == (first["share"], "phantom")
 
 
 def test_the_strongest_pairs_are_found_block_by_block() -> None:

@@ -175,5 +175,7 @@ def test_likeness_by_hand():
     assert rank_correlation(one, -one) == pytest.approx(-1)
     assert rank_correlation(one, np.ones(3)) is None
     assert shared(one, np.array([0.0, 3.0, 1.0])) == pytest.approx(0.5)
+    signed = np.array([-9.0, 1.0, 3.0])  # what speaks against the target is left out
+    assert shared(signed, signed) == pytest.approx(1)
     gone = likeness({"t1_pre": one[None]}, {"t1_pre": np.zeros((1, 3))})
     assert (gone.rank_correlation, gone.shared, gone.vanished) == (0, 0, 1)

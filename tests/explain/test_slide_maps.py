@@ -198,6 +198,7 @@ def test_the_highest_patches_say_where_they_lie() -> None:
 
     assert [row["patch"] for row in rows] == [2, 4, 0, 3]
     assert rows[0] == {
+        "map": "rollout",
         "rank": 1,
         "patch": 2,
         "slide": "slide-0.svs",
@@ -205,7 +206,7 @@ def test_the_highest_patches_say_where_they_lie() -> None:
         "y": 100.0,
         "width": 100.0,
         "height": 100.0,
-        "rollout": 0.4,
+        "value": 0.4,
     }
     assert rows[1]["slide"] == "slide-1.svs"
     assert len(top_patches(shares, places(2, 2, slides=2), kind="x", count=1)) == 1

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from napari_harm3.cohort.case import Case
 from napari_harm3.data.dataset import CaseItem
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.explain.agreement import Yardstick, agreement
+from napari_harm3.explain.agreement import NO_EVIDENCE, Yardstick, agreement
 from napari_harm3.explain.answer import Answer, answer
 from napari_harm3.explain.capture import LAST, layer_centres
 from napari_harm3.explain.case_link import link_of, link_space
@@ -24,8 +24,6 @@ from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.resampling import placed
 from napari_harm3.mri.volume import Geometry, Volume
-
-NO_EVIDENCE = "no positive evidence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +158,7 @@ def _explained(
         agreement=agreement(
             np.maximum(heat, 0), annotation, place, cells, yardstick=yardstick
         ),
-        message="" if heat.any() else NO_EVIDENCE,
+        message="" if (heat > 0).any() else NO_EVIDENCE,
         place=place,
         cells=cells,
         yardstick=yardstick,

@@ -1,13 +1,11 @@
-"""The strongest links between slide and MRI as a table: CSV and JSON."""
+"""The strongest links between slide and MRI as a table."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_harm3.artifacts import write_json, write_text
+from napari_harm3.artifacts import write_csv
 from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
 from napari_harm3.explain.link import BOTH_TIMES, CaseLink
 
@@ -15,6 +13,8 @@ COLUMNS = (
     *("rank", "patch", "slide", "x", "y", "width", "height"),
     *("volume", "cell_z", "cell_y", "cell_x", "r_mm", "a_mm", "s_mm", "share", "lift"),
 )
+ORIGIN = "trained_on"
+"""What the model that is asked has learned from."""
 
 
 def link_rows(link: CaseLink, count: int = 100) -> list[dict[str, Any]]:
@@ -47,28 +47,9 @@ def link_rows(link: CaseLink, count: int = 100) -> list[dict[str, Any]]:
     return rows
 
 
-def write_link_csv(path: Path, link: CaseLink, count: int = 100) -> None:
-    """Write the strongest links as CSV, atomically."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS)
-    writer.writeheader()
-    writer.writerows(link_rows(link, count))
-    write_text(path, stream.getvalue())
-
-
-def write_link_json(path: Path, link: CaseLink, count: int = 100) -> None:
-    """Write the strongest links, and what they were made of, as JSON."""
-    write_json(
-        path,
-        {
-            "case_id": link.case_id,
-            "folds": list(link.folds),
-            "patches": len(link.places),
-            "slides": list(link.places.names),
-            "volumes": list(link.roles),
-            "cells": list(link.grid),
-            "times_apart": link.times_apart,
-            "through_self_attention": link.through_self_attention,
-            "links": link_rows(link, count),
-        },
-    )
+def write_link_csv(
+    path: Path, link: CaseLink, *, trained_on: str, count: int = 100
+) -> None:
+    """Write the strongest links as CSV, atomically; each says whose model it is of."""
+    rows = [row | {ORIGIN: trained_on} for row in link_rows(link, count)]
+    write_csv(path, rows, (*COLUMNS, ORIGIN))

@@ -213,11 +213,12 @@ def rank_correlation(
 def shared(
     one: Float[np.ndarray, "*cells"], other: Float[np.ndarray, "*cells"]
 ) -> float:
-    """Return the overlap of two maps, each scaled to a sum of one; none below zero."""
-    sums = float(one.sum()), float(other.sum())
+    """Return the overlap of what two maps say for the target, each of a sum of one."""
+    mine, theirs = np.maximum(one, 0), np.maximum(other, 0)
+    sums = float(mine.sum()), float(theirs.sum())
     if min(sums) <= 0:
         return 0.0
-    return float(np.minimum(one / sums[0], other / sums[1]).sum())
+    return float(np.minimum(mine / sums[0], theirs / sums[1]).sum())
 
 
 def repeatability(

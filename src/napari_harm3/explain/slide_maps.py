@@ -157,6 +157,10 @@ def patch_places(bags: Sequence[Path]) -> PatchPlaces:
     )
 
 
+TOP = ("map", "rank", "patch", "slide", "x", "y", "width", "height", "value")
+"""Columns of `top_patches`."""
+
+
 def top_patches(
     shares: Float[np.ndarray, "N"], places: PatchPlaces, *, kind: str, count: int = 10
 ) -> list[dict[str, Any]]:
@@ -168,19 +172,9 @@ def top_patches(
     rows = []
     for rank, patch in enumerate(order[shares[order] > 0].tolist(), start=1):
         box = [None if np.isnan(one) else one for one in places.box(patch)]
-        x, y, width, height = box
-        rows.append(
-            {
-                "rank": rank,
-                "patch": patch,
-                "slide": places.names[places.slide[patch]],
-                "x": x,
-                "y": y,
-                "width": width,
-                "height": height,
-                kind: float(shares[patch]),
-            }
-        )
+        slide, value = places.names[places.slide[patch]], float(shares[patch])
+        found = (kind, rank, patch, slide, *box, value)
+        rows.append(dict(zip(TOP, found, strict=True)))
     return rows
 
 

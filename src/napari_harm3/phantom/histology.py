@@ -21,8 +21,6 @@ NUCLEUS = np.array([88, 58, 138], np.float32)
 COARSE = 8
 """Tissue and texture are drawn on a grid this much coarser."""
 
-Coarse = Float[np.ndarray, "rows columns"]
-
 
 def draw_slide(rng: np.random.Generator, density: float) -> UInt8[np.ndarray, "h w 3"]:
     """Return the pixels of a biopsy; its cell density follows a latent value."""

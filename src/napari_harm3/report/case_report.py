@@ -1,19 +1,18 @@
 """The explanation folder: one case's maps in their own space, and their figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.artifacts import write_bytes, write_json
-from napari_harm3.cohort.case import ROLES
+from napari_harm3.artifacts import write_bytes, write_csv, write_json
 from napari_harm3.config import to_plain
 from napari_harm3.explain.case import Explanation
 from napari_harm3.explain.link import CaseLink
-from napari_harm3.explain.link_table import write_link_csv
-from napari_harm3.explain.other_maps import KINDS, OtherMaps
-from napari_harm3.explain.slide_maps import SlideMaps
+from napari_harm3.explain.link_table import ORIGIN, write_link_csv
+from napari_harm3.explain.other_maps import OtherMaps
+from napari_harm3.explain.slide_maps import TOP, SlideMaps, top_patches
 from napari_harm3.explain.wsi_attention import patch_geojson, write_heat_maps
 from napari_harm3.mri.volume import write_volume
 from napari_harm3.report.check_figure import check_figure
@@ -22,6 +21,7 @@ from napari_harm3.report.page import as_png
 
 ABOUT = "explanation.json"
 ATTENTION, SLIDE_MAPS = "slide_attention.geojson", "slide_maps.geojson"
+TOP_PATCHES = "top_patches.csv"
 CHECKS, CHECKS_FIGURE = "checks.json", "checks.png"
 ALSO_AGREEMENT, ALSO_FIGURE = "also_agreement.json", "also.png"
 
@@ -55,6 +55,7 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
 
     ``explanation.json``, written last, says that the folder is whole.
     """
+    earlier = _earlier(out)
     (out / ABOUT).unlink(missing_ok=True)
     explanation = findings.explanation
     maps = {}
@@ -66,8 +67,8 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
     files: Files = {
         "maps": maps,
         "figure": "figure.png",
-        **_write_slide_maps(out, explanation.slide),
-        **_write_link(out, explanation.link),
+        **_write_slide_maps(out, explanation.slide, findings.about["trained_on"]),
+        **_write_link(out, explanation.link, findings.about["trained_on"]),
         **_write_others(out, findings),
         **_write_checks(out, findings),
     }
@@ -85,6 +86,8 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
         "verdicts": verdicts(findings.checks or {}),
         "files": files,
     }
+    for name in earlier - {*_names(files)}:
+        (out / name).unlink(missing_ok=True)
     write_json(out / ABOUT, about)
     result = read_result(out)
     assert result is not None
@@ -106,6 +109,8 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def read_explanation(folder: Path) -> dict[str, Any]:
     """Return what an explanation folder says, without its maps."""
     about: dict[str, Any] = _json(folder / ABOUT)
+    if not isinstance(about, dict):
+        raise ValueError(f"{ABOUT} holds no explanation.")  # noqa: TRY004 - a damaged file
     about["agreement"] = _json(folder / "agreement.json")
     if about.get("files", {}).get("also"):
         about["also_agreement"] = _json(folder / ALSO_AGREEMENT)
@@ -143,45 +148,70 @@ def _located(folder: Path, entry: Any) -> Any:
     return None if entry is None else str((folder / entry).resolve())
 
 
-def _write_slide_maps(out: Path, slide: SlideMaps) -> Files:
+def _earlier(out: Path) -> set[str]:
+    """Return the files that an earlier explanation left in a folder."""
+    try:
+        return {Path(name).name for name in _names(read_explanation(out)["files"])}
+    except (OSError, ValueError, KeyError):
+        return set()
+
+
+def _names(entry: Any) -> Iterator[str]:
+    if isinstance(entry, str):
+        yield entry
+    elif isinstance(entry, (dict, list)):
+        for one in entry.values() if isinstance(entry, dict) else entry:
+            yield from _names(one)
+
+
+def _write_slide_maps(out: Path, slide: SlideMaps, trained_on: str) -> Files:
     """Write every kind of map of the slides, for QuPath: GeoJSON and pyramids."""
     attention = {k: shares for k, shares in slide.maps.items() if k == "attention"}
     write_json(out / ATTENTION, patch_geojson(slide.places, attention))
     if not slide.maps:
-        return {"attention": ATTENTION, "slide_maps": None, "slide_heat": []}
+        return {
+            "attention": ATTENTION,
+            "slide_maps": None,
+            "slide_heat": [],
+            "top_patches": None,
+        }
     write_json(out / SLIDE_MAPS, patch_geojson(slide.places, slide.maps))
+    best = [
+        row | {ORIGIN: trained_on}
+        for kind, shares in slide.maps.items()
+        for row in top_patches(shares, slide.places, kind=kind)
+    ]
+    write_csv(out / TOP_PATCHES, best, (*TOP, ORIGIN))
     heat = [
         file.name
         for kind, shares in slide.maps.items()
         for file in write_heat_maps(out, slide.places, shares, kind=kind)
     ]
-    return {"attention": ATTENTION, "slide_maps": SLIDE_MAPS, "slide_heat": heat}
+    return {
+        "attention": ATTENTION,
+        "slide_maps": SLIDE_MAPS,
+        "slide_heat": heat,
+        "top_patches": TOP_PATCHES,
+    }
 
 
-def _write_link(out: Path, link: CaseLink | None) -> Files:
+def _write_link(out: Path, link: CaseLink | None, trained_on: str) -> Files:
     """Write what patches and MRI have to do with each other; the strongest as CSV."""
     if link is None:
         return {"link": None, "links": None}
     link.to_npz(out / "link.npz")
-    write_link_csv(out / "links.csv", link)
+    write_link_csv(out / "links.csv", link, trained_on=trained_on)
     return {"link": "link.npz", "links": "links.csv"}
 
 
 def _write_others(out: Path, findings: Findings) -> Files:
-    """Write the maps that were asked for beside the model's; remove those of before."""
-    kinds = [kind for made in KINDS.values() for kind in made]
-    for name in (ALSO_AGREEMENT, ALSO_FIGURE):
-        (out / name).unlink(missing_ok=True)
+    """Write the maps that were asked for beside the model's."""
     also: dict[str, dict[str, str]] = {}
-    for kind in kinds:
-        maps = findings.others.get(kind, {})
-        for role in ROLES:
+    for kind, maps in findings.others.items():
+        for role, one in maps.items():
             name = f"{role}_{kind}.nii.gz"
-            if role not in maps:
-                (out / name).unlink(missing_ok=True)
-                continue
             affine = findings.explanation.volumes[role].volume.affine
-            write_volume(out / name, maps[role].heat, affine)
+            write_volume(out / name, one.heat, affine)
             also.setdefault(kind, {})[role] = name
     if not also:
         return {"also": {}, "also_figure": None}
@@ -193,8 +223,6 @@ def _write_others(out: Path, findings: Findings) -> Files:
 
 def _write_checks(out: Path, findings: Findings) -> Files:
     if findings.checks is None:
-        for name in (CHECKS, CHECKS_FIGURE):
-            (out / name).unlink(missing_ok=True)
         return {"checks": None, "checks_figure": None}
     explanation = findings.explanation
     figure = check_figure(explanation.case_id, findings.checks, explanation.config)

@@ -1,7 +1,6 @@
 """The tables, page and figure of a cohort's agreement."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from napari_harm3.artifacts import write_bytes, write_text
+from napari_harm3.artifacts import write_bytes, write_csv
 from napari_harm3.explain.agreement import MEASURES, UNION
 from napari_harm3.explain.agreement_cohort import (
     AFTER,
@@ -19,6 +18,7 @@ from napari_harm3.explain.agreement_cohort import (
     against,
     summary,
 )
+from napari_harm3.explain.link_table import ORIGIN
 from napari_harm3.report.agreement_tables import MAPS, NAMES, summary_html
 from napari_harm3.report.figures import ACCENT, INK, PAPER
 from napari_harm3.report.page import (
@@ -72,9 +72,10 @@ def write_cohort_agreement(
     means = summary([dict(row) for row in rows], measures=(*MEASURES, AFTER))
     beats = _against(rows)
     columns = list(means[0]) if means else ["measure"]
-    write_rows(out / TABLES["agreement"], rows, COLUMNS)
-    write_rows(out / TABLES["summary"], means, columns)
-    write_rows(out / TABLES["against"], beats, AGAINST)
+    told = [{**row, ORIGIN: trained_on} for row in rows]
+    write_csv(out / TABLES["agreement"], told, (*COLUMNS, ORIGIN))
+    write_csv(out / TABLES["summary"], means, columns)
+    write_csv(out / TABLES["against"], beats, AGAINST)
     picture = as_png(cohort_figure(means, made_up=made_up))
     write_bytes(out / FIGURE, picture)
     cases = len({row["case_id"] for row in rows})
@@ -94,15 +95,6 @@ def write_cohort_agreement(
     write_page(out / PAGE, "Agreement of heat maps", parts)
     made = TABLES | {"page": PAGE, "agreement_figure": FIGURE}
     return {name: str((out / file).resolve()) for name, file in made.items()}
-
-
-def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Write a table; what is not known is blank."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def read_summary(folder: Path) -> list[dict[str, Any]] | None:
