@@ -71,6 +71,13 @@ def until_stopped(folder, item):
     return item
 
 
+def whatever_is_asked(folder, item):
+    """Leave a mark, and one when asked to stop, and go on."""
+    until_stopped(folder, item)
+    (folder / f"{item} was asked").touch()
+    time.sleep(600)
+
+
 def until_opened(gate, item):
     """Leave a mark; whichever comes first is done, others wait for a gate to open."""
     first = names_in(gate.parent) == {GATE}
@@ -86,10 +93,10 @@ def meet(pipe, item):
         return worker_number()
 
 
-def begun_in(folder):
+def begun_in(folder, work="until_stopped"):
     """Return a process that keeps two others at work."""
     return subprocess.Popen(
-        [sys.executable, __file__, folder],
+        [sys.executable, __file__, folder, work],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -190,6 +197,20 @@ def test_ctrl_c_is_the_parents_business_from_the_first_moment(tmp_path):
     assert said.endswith("KeyboardInterrupt\n")
 
 
+def test_who_presses_ctrl_c_twice_waits_for_nobody(tmp_path):
+    begun = begun_in(tmp_path, "whatever_is_asked")
+    wait_until(lambda: names_in(tmp_path) >= {"1", "2"})
+    workers = workers_of(begun)
+
+    os.killpg(begun.pid, signal.SIGINT)
+    wait_until(lambda: names_in(tmp_path) >= {"1 was asked", "2 was asked"})
+    os.killpg(begun.pid, signal.SIGINT)
+    _, said = begun.communicate(timeout=30)
+
+    assert said.endswith("KeyboardInterrupt\n")
+    assert wait_until(lambda: not any(is_at_work(worker) for worker in workers))
+
+
 def test_workers_that_see_the_same_gpus_share_them():
     class Launched:
         """Stands where a client of two machines would, one set up by dask-cuda."""
@@ -266,4 +287,5 @@ if __name__ == "__mp_main__":  # a process of its processes, as it loads
         (Path(sys.argv[1]) / GATE).open().close()
 
 if __name__ == "__main__":  # a process of its own, for the tests above to kill
-    list(each(partial(until_stopped, Path(sys.argv[1])), [1, 2], workers=2))
+    work = partial(globals()[sys.argv[2]], Path(sys.argv[1]))
+    list(each(work, [1, 2], workers=2))

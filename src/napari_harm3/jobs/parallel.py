@@ -181,7 +181,12 @@ def _in_processes(
             yield running[future], _ProcessDiedError() if broken else outcome
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            pool.shutdown(wait=True, cancel_futures=True)
+        except KeyboardInterrupt:  # asked twice: what is begun is not waited for
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
 
 
 @contextmanager
