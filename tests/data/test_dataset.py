@@ -208,6 +208,22 @@ def test_prepared_annotations_follow_their_file(tmp_path):
     assert columns.max() < moved.shape[-1] / 2  # the first axis runs to the left
 
 
+@pytest.mark.parametrize("prepare", [prepare_mri, prepare_masks])
+@pytest.mark.parametrize(("damaged", "content"), [(".npy", None), (".json", b"[]")])
+def test_what_was_prepared_and_damaged_is_prepared_anew(
+    tmp_path, prepare, damaged, content
+):
+    case, _, _ = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    prepare_mri(case, config, tmp_path / "w")
+    made = prepare(case, config, tmp_path / "w")
+    whole = np.load(made)
+    spoilt = made.with_suffix(damaged)
+    spoilt.write_bytes(spoilt.read_bytes()[:-1] if content is None else content)
+
+    np.testing.assert_array_equal(np.load(prepare(case, config, tmp_path / "w")), whole)
+
+
 @pytest.mark.parametrize("change", ["annotation", "volume", "blank"])
 def test_annotations_prepared_of_other_files_are_not_handed_out(tmp_path, change):
     case, mask, grid = annotated_case(tmp_path)

@@ -314,7 +314,7 @@ def _fresh_mri(case: Case, path: Path) -> bool:
 
     A file of unchanged size and time is taken as unchanged; any other is read.
     """
-    if not path.exists():
+    if not _is_whole(path):
         return False
     about = _about(path)
     if set(about.get("sources", {})) != set(case.volumes):
@@ -344,7 +344,7 @@ def _masks_key(case: Case, volumes: Path) -> dict[str, Any]:
 def _fresh_masks(case: Case, volumes: Path) -> Path | None:
     """Return the annotations beside prepared volumes, if they are the case's own."""
     path = _masks_path(volumes)
-    fresh = path.exists() and _about(path).get("key") == _masks_key(case, volumes)
+    fresh = _is_whole(path) and _about(path).get("key") == _masks_key(case, volumes)
     return path if fresh else None
 
 
@@ -381,9 +381,18 @@ def file_stamp(file: Path) -> list[Any] | None:
     return [str(file.resolve()), size, newest, len(files)]
 
 
+def _is_whole(path: Path) -> bool:
+    """Return whether an array is there, to the last byte that its header tells of."""
+    try:
+        np.load(path, mmap_mode="r")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _about(path: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return about
+    return about if isinstance(about, dict) else {}
