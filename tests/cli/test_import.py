@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from dicom_files import classic_slices, save_series
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import CohortError
 from napari_harm3.mri.volume import write_volume
@@ -144,6 +145,19 @@ def test_dicom_is_proposed_and_then_converted(harm3, real_data, tmp_path):
     assert (code, said["cohort"]) == (0, str(out / "cohort.csv"))
     code, said, _ = harm3("check", out / "cohort.csv")
     assert (code, said["faults"]) == (0, [])
+
+
+def test_why_nothing_could_be_accepted_is_told(harm3, tmp_path):
+    slices = classic_slices(EchoTime=10.0, RepetitionTime=600.0)
+    save_series(tmp_path / "in", slices)
+
+    code, said, err = harm3(
+        "import", "dicom", tmp_path / "in", tmp_path / "out", "--accept"
+    )
+
+    assert code == 1
+    assert "No series of in has a role" in said["error"]["message"]
+    assert "P001: series 1 left out: a localiser, 6 slices." in err
 
 
 @pytest.mark.parametrize("kind", ["dicom", "bids", "nnunet"])

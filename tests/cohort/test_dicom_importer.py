@@ -1,94 +1,30 @@
 """A hospital's folder becomes a proposal that names nobody, and then a cohort."""
 
-import csv
 import gzip
 import json
 
 import numpy as np
 import pytest
-
-from dicom_files import (
-    PATIENT,
-    classic_slices,
-    enhanced,
-    save,
-    save_series,
-    structure_set,
-    voxels,
+from hospital_folder import (
+    AGENT,
+    FIRST,
+    LAST,
+    MIDDLE,
+    SLICES,
+    T1,
+    T2,
+    edit,
+    proposal,
+    roles,
+    warnings_of,
 )
+
+from dicom_files import PATIENT, enhanced, save, structure_set, voxels
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import CohortError
 from napari_harm3.jobs.importing import import_dicom
 from napari_harm3.jobs.progress import result_of
 from napari_harm3.mri.reading import read_volume
-
-SLICES = (7, 5, 12)
-T1 = {"EchoTime": 10.0, "RepetitionTime": 600.0, "SeriesDescription": "t1 tse"}
-T2 = {"EchoTime": 90.0, "RepetitionTime": 4000.0, "SeriesDescription": "t2 tse"}
-AGENT = {"ContrastBolusAgent": "Gadovist"}
-FIRST, MIDDLE, LAST = "20240105", "20240201", "20240320"
-
-
-@pytest.fixture
-def hospital(tmp_path):
-    """Return a folder and a function that adds a series to it."""
-    source = tmp_path / "export"
-    count = 0
-
-    def add(patient="MRN-1", day=FIRST, shape=SLICES, **header):
-        nonlocal count
-        count += 1
-        made = {
-            "StudyDate": day,
-            "StudyInstanceUID": f"1.2.{day}",
-            "SeriesInstanceUID": f"1.2.3.{count}",
-            "FrameOfReferenceUID": f"1.9.{day}",
-            "MagneticFieldStrength": 1.5,
-            "ScanOptions": ["PFP"],
-        } | header
-        slices = classic_slices(voxels(shape) + count)
-        for one in slices:
-            one.PatientID = patient
-            one.PatientName = f"Name^Of^{patient}"
-            for keyword, value in made.items():
-                setattr(one, keyword, value)
-        save_series(source / f"s{count:02d}", slices)
-        return f"1.2.3.{count}"
-
-    source.mkdir()
-    return source, add
-
-
-@pytest.fixture
-def four(hospital):
-    """Return a folder with the four series of a patient, and what else is made."""
-    source, add = hospital
-    for day in (FIRST, LAST):
-        add(day=day, **T1, **AGENT)
-        add(day=day, **T2)
-    return source
-
-
-def proposal(out):
-    with (out / "proposal.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def edit(out, change):
-    rows = proposal(out)
-    change(rows)
-    with (out / "proposal.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def warnings_of(job):
-    return [message.warning for message in job if message.warning]
-
-
-def roles(out):
-    return {row["role"]: row for row in proposal(out) if row["role"]}
 
 
 def test_dates_contrast_and_timing_propose_the_four_volumes(four, tmp_path):

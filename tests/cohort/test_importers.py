@@ -388,11 +388,18 @@ class TestFolders:
 
     @pytest.mark.parametrize(
         "template",
-        ["{time}/{seq}.nii.gz", "{id}/{seq}.nii.gz", "{id}/{time}.nii.gz", "x={id}/"],
+        [
+            *("{time}/{seq}.nii.gz", "{id}/{seq}.nii.gz", "{id}/{time}.nii.gz"),
+            *("x={id}/", "t1_pre={id}/{1}.nii.gz", "t1_pre={id}/{1a}.nii.gz"),
+        ],
     )
     def test_a_template_that_cannot_work_is_refused(self, make, template):
         with pytest.raises(CohortError, match=r"template|does not say"):
             self.listed(make("a.nii.gz"), template)
+
+    def test_the_case_of_a_suffix_does_not_count(self, make):
+        listing = self.listed(make("A/pre/T1.NII.GZ"), "{id}/{time}/{seq}.nii.gz")
+        assert cells(listing, "A") == {"t1_pre": "T1.NII.GZ"}
 
     def test_nothing_found_names_what_was_looked_at(self, make):
         with pytest.raises(CohortError, match=r"1 files were looked at.*A\.nii\.gz"):

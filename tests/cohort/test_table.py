@@ -121,6 +121,36 @@ def test_a_link_out_of_the_folder_is_outside_unless_allowed(tmp_path):
     assert faults(path, allow_external=True) == set()
 
 
+def test_a_link_out_of_a_folder_of_slices_is_outside_unless_allowed(tmp_path):
+    outside = tmp_path / "DOE_JANE_001.dcm"
+    outside.touch()
+    series = tmp_path / "study" / "t1" / "deeper"
+    series.mkdir(parents=True)
+    (series / "001.dcm").symlink_to(outside)
+    (series / "002.dcm").touch()
+    (series / "003.dcm").symlink_to("002.dcm")
+    path = table(tmp_path / "study", "case_id,t1_pre\nA,t1\n")
+
+    (fault,) = scan_cohort(path)[1]
+
+    assert (fault.row, fault.column) == (2, "t1_pre")
+    assert "DOE" not in fault.message
+    assert external_files(path) == [tmp_path / "study" / "t1"]
+    assert faults(path, allow_external=True) == set()
+    (series / "001.dcm").unlink()
+    assert faults(path) == set()
+
+
+def test_a_column_that_may_be_misspelt_is_a_warning(tmp_path):
+    header = "case_id,t1_pr,PCR,patientid,center,days_to_post,plane_t1_pre,t2_pre"
+    path = table(tmp_path, f"{header}\nA,,,,,,,\n")
+
+    warned = {w.column: w.message for w in read_cohort(path).warnings}
+
+    assert sorted(warned) == ["PCR", "patientid", "t1_pr"]
+    assert "call it t1_pre" in warned["t1_pr"]
+
+
 def test_reversed_dates_and_missing_contrast_are_warnings(tmp_path):
     path = table(
         tmp_path,
@@ -143,6 +173,12 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, says):
     path.write_bytes(content)
     with pytest.raises(CohortError, match=says):
         read_cohort(path)
+
+
+def test_a_deeply_nested_file_beside_the_table_is_refused(tmp_path):
+    (tmp_path / "cohort.json").write_text('{"name": ' + "[" * 100_000)
+    with pytest.raises(CohortError, match=r"cohort\.json is not JSON"):
+        read_cohort(table(tmp_path, "case_id\nA\n"))
 
 
 @pytest.mark.parametrize("name", ["cohort.csv", "cohort.json"])
@@ -175,6 +211,25 @@ def test_files_that_are_not_there_are_named(tmp_path):
         ("t1_pre", "t.nii.gz"),
         ("wsi", "s.svs"),
     }
+
+
+def test_a_name_too_long_for_a_file_is_told_by_row_and_column(tmp_path):
+    path = table(tmp_path, f"case_id,t1_pre\nA,{'x' * 300}.nii.gz\n")
+
+    (fault,) = missing_files(read_cohort(path))
+
+    assert (fault.row, fault.column) == (2, "t1_pre")
+    assert "too long" in fault.message
+    assert str(tmp_path) not in fault.message
+
+
+def test_a_case_that_names_no_volume_and_no_slide_is_told(tmp_path):
+    (tmp_path / "s.svs").touch()
+    path = table(tmp_path, "case_id,t1_pre,wsi\nA,,s.svs\nB,,\n")
+
+    (fault,) = missing_files(read_cohort(path))
+
+    assert (fault.row, fault.column) == (3, None)
 
 
 def test_what_is_written_is_read_again_with_its_origin(tmp_path):

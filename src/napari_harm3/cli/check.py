@@ -34,7 +34,9 @@ def _any_fault(result: Result) -> bool:
     for fault in result["faults"]:
         row = "table" if fault["row"] is None else f"row {fault['row']}"
         column = "" if fault["column"] is None else f", {fault['column']}"
-        print(f"{row}{column}: {fault['message']}", file=sys.stderr)
+        # A cell, or a column's name, may hold line breaks.
+        line = " ".join(f"{row}{column}: {fault['message']}".split())
+        print(line, file=sys.stderr)
     return bool(result["faults"])
 
 

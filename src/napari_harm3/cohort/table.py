@@ -4,39 +4,29 @@ import csv
 import difflib
 import io
 import json
-import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from napari_harm3.artifacts import write_json, write_text
-from napari_harm3.cohort.case import ROLES, Case
+from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.rows import MEANT, Fault, RowReader, leads_out
 from napari_harm3.cohort.splits import tested_and_fitted
-from napari_harm3.errors import CohortError
+from napari_harm3.errors import CohortError, sentence
 
-MASKS = tuple(f"mask_{role}" for role in ROLES)
-FILE_COLUMNS = (*ROLES, *MASKS, "wsi")
-KNOWN = ("case_id", *FILE_COLUMNS, "pcr", "fold", "split", "mpp")
-DATES = ("date_pre", "date_post", "date_surgery", "wsi_date", "treatment_start")
-CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-Value = TypeVar("Value")
-SPLITS = {"train": "train", "test": "test"}
-NO_CONTRAST = {"0", "no", "none", "false", "without"}
+__all__ = [
+    "Cohort",
+    "Fault",
+    "external_files",
+    "missing_files",
+    "read_cohort",
+    "scan_cohort",
+    "write_cohort",
+]
 
-
-@dataclass(frozen=True)
-class Fault:
-    """Something in a cohort that must be put right, or is worth a look."""
-
-    row: int | None
-    """Row of the table, the header being 1; None for the whole table."""
-
-    column: str | None
-    message: str
+MISSPELT = 0.85
+"""How like a known column's name another one must be to be taken for a slip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +99,7 @@ def scan_cohort(
         If the file is no such table at all.
     """
     header, rows = _parse(path)
-    reader = _RowReader(path.parent, header, allow_external=allow_external)
+    reader = RowReader(path.parent, header, allow_external=allow_external)
     cases = [reader.case(number, row) for number, row in rows]
     reader.faults += _clashes(header, cases)
     if not cases:
@@ -120,7 +110,7 @@ def scan_cohort(
         cases=tuple(cases),
         name=str(meta.get("name", path.parent.resolve().name)),
         made_up=meta.get("made_up") is True,
-        warnings=tuple(reader.warnings),
+        warnings=(*_misspelt(header), *reader.warnings),
     )
     return cohort, sorted(reader.faults, key=lambda f: (f.row or 0, f.column or ""))
 
@@ -138,19 +128,32 @@ def external_files(path: Path) -> list[Path]:
         file
         for case in cohort.cases
         for _, file in case.files
-        if not _inside(file, cohort.folder)
+        if leads_out(file, cohort.folder)
     ]
 
 
 def missing_files(cohort: Cohort) -> list[Fault]:
-    """Return a fault for every file that the table names and that is not there."""
+    """Return a fault for every named file that is not there, and cases without any."""
+    faults = []
+    for case in cohort.cases:
+        if not (case.volumes or case.slides):
+            nothing = "The case has no volume and no slide: name one, or drop the row."
+            faults.append(Fault(case.row, None, nothing))
+        for column, file in case.files:
+            absent = _absence(file)
+            if absent:
+                faults.append(Fault(case.row, column, absent))
+    return faults
+
+
+def _absence(file: Path) -> str:
+    """Return why a file cannot be opened, or nothing."""
+    try:
+        there = file.exists()
+    except OSError as error:
+        return sentence(error)
     nothing = "does not exist, or is a link that leads nowhere: correct the path."
-    return [
-        Fault(case.row, column, f"{file.name} {nothing}")
-        for case in cohort.cases
-        for column, file in case.files
-        if not file.exists()
-    ]
+    return "" if there else f"{file.name} {nothing}"
 
 
 def write_cohort(
@@ -210,8 +213,8 @@ def _metadata(path: Path) -> dict[str, object]:
         meta = json.loads(about.read_text(encoding="utf-8"))
     except OSError as error:
         raise CohortError(f"{about.name} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise CohortError(f"{about.name} is not JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CohortError(f"{about.name} is not JSON ({error}): correct it.") from error
     return meta if isinstance(meta, dict) else {}
 
 
@@ -235,164 +238,13 @@ def _clashes(header: Sequence[str], cases: Sequence[Case]) -> list[Fault]:
     return faults
 
 
-@dataclass
-class _RowReader:
-    """Turn rows into cases, and gather what is wrong on the way."""
-
-    folder: Path
-    header: Sequence[str]
-    allow_external: bool = field(kw_only=True)
-    faults: list[Fault] = field(default_factory=list)
-    warnings: list[Fault] = field(default_factory=list)
-
-    def fault(self, row: int | None, column: str | None, message: str) -> None:
-        self.faults.append(Fault(row, column, message))
-
-    def case(self, number: int, cells: Sequence[str]) -> Case:
-        if len(cells) != len(self.header):
-            self.fault(
-                number,
-                None,
-                f"The row has {len(cells)} cells and the header {len(self.header)}.",
-            )
-        row = {
-            name: cell.strip()
-            for name, cell in zip(self.header, cells, strict=False)
-            if name
-        }
-        volumes = self._files(number, row, ROLES)
-        masks = self._files(number, row, MASKS)
-        for column in set(masks) - {f"mask_{role}" for role in volumes}:
-            role = column.removeprefix("mask_")
-            self.fault(number, column, f"An annotation of {role}, which is blank.")
-        slides = self._slides(number, row)
-        self._dates(number, row)
-        return Case(
-            case_id=self._case_id(number, row),
-            row=number,
-            volumes=volumes,
-            masks={column.removeprefix("mask_"): p for column, p in masks.items()},
-            slides=slides,
-            slide_mpp=self._mpp(number, row, len(slides)),
-            pcr=self._choice(number, row, "pcr", {"0": 0, "1": 1}),
-            fold=self._fold(number, row),
-            split=self._choice(number, row, "split", SPLITS),
-            extra={k: v for k, v in row.items() if k not in KNOWN},
-        )
-
-    def _case_id(self, number: int, row: Mapping[str, str]) -> str:
-        case_id = row.get("case_id", "")
-        if not CASE_ID.fullmatch(case_id):
-            self.fault(
-                number,
-                "case_id",
-                f"'{case_id}' is no case id: letters, digits, _ and -, at most 64, "
-                "beginning with a letter or digit.",
-            )
-        return case_id
-
-    def _files(
-        self, number: int, row: Mapping[str, str], columns: Iterable[str]
-    ) -> dict[str, Path]:
-        return {
-            column: self._path(number, column, row[column])
-            for column in columns
-            if row.get(column)
-        }
-
-    def _slides(self, number: int, row: Mapping[str, str]) -> tuple[Path, ...]:
-        cells = [cell.strip() for cell in row.get("wsi", "").split(";")]
-        return tuple(self._path(number, "wsi", cell) for cell in cells if cell)
-
-    def _path(self, number: int, column: str, cell: str) -> Path:
-        if "\0" in cell:
-            self.fault(number, column, "A path cannot hold a NUL character.")
-            return self.folder
-        path = self.folder / cell
-        if not (self.allow_external or _inside(path, self.folder)):
-            self.fault(
-                number,
-                column,
-                f"'{Path(cell).name}' lies outside the table's folder: move it there, "
-                "or add --allow-external.",
-            )
-        return path
-
-    def _choice(
-        self,
-        number: int,
-        row: Mapping[str, str],
-        column: str,
-        values: Mapping[str, Value],
-    ) -> Value | None:
-        cell = row.get(column, "")
-        if cell and cell not in values:
-            self.fault(number, column, f"'{cell}' is not {', '.join(values)} or blank.")
-        return values.get(cell)
-
-    def _fold(self, number: int, row: Mapping[str, str]) -> int | None:
-        cell = row.get("fold", "")
-        if cell and not re.fullmatch(r"[0-9]{1,3}", cell):
-            self.fault(number, "fold", f"'{cell}' is no fold: a number, 0 to 999.")
-            return None
-        return int(cell) if cell else None
-
-    def _mpp(
-        self, number: int, row: Mapping[str, str], slides: int
-    ) -> tuple[float | None, ...]:
-        cells = [cell.strip() for cell in row.get("mpp", "").split(";")]
-        if len(cells) == 1:
-            cells *= max(slides, 1)
-        elif len(cells) != slides:
-            self.fault(number, "mpp", f"{len(cells)} values for {slides} slides.")
-        values = [self._micrometres(number, cell) for cell in cells]
-        return tuple((values + [None] * slides)[:slides])
-
-    def _micrometres(self, number: int, cell: str) -> float | None:
-        if not cell:
-            return None
-        try:
-            value = float(cell)
-        except ValueError:
-            value = 0.0
-        if 0.01 <= value <= 100:
-            return value
-        self.fault(number, "mpp", f"'{cell}' is no resolution in microns per pixel.")
-        return None
-
-    def _dates(self, number: int, row: Mapping[str, str]) -> None:
-        days: dict[str, date] = {}
-        for column in DATES:
-            if row.get(column):
-                try:
-                    days[column] = date.fromisoformat(row[column])
-                except ValueError:
-                    self.fault(
-                        number, column, f"'{row[column]}' is no YYYY-MM-DD date."
-                    )
-        if {"date_pre", "date_post"} <= days.keys() and (
-            days["date_post"] <= days["date_pre"]
-        ):
-            self._warn(number, "date_post", "date_post is not after date_pre.")
-        if {"wsi_date", "treatment_start"} <= days.keys() and (
-            days["wsi_date"] > days["treatment_start"]
-        ):
-            self.fault(
-                number,
-                "wsi_date",
-                "The slide was taken after treatment began; only the biopsy before it "
-                "may be used, since a later specimen tells the label.",
-            )
-        contrast = row.get("contrast", "").lower()
-        if contrast in NO_CONTRAST:
-            self._warn(
-                number, "contrast", "t1 must be contrast-enhanced; this says it is not."
-            )
-
-    def _warn(self, number: int, column: str, message: str) -> None:
-        self.warnings.append(Fault(number, column, message))
-
-
-def _inside(path: Path, folder: Path) -> bool:
-    # A link that leads back to itself is left as it is; Path.resolve would raise.
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+def _misspelt(header: Sequence[str]) -> list[Fault]:
+    """Return a warning for every column that may be a known one by a wrong name."""
+    absent = [name for name in MEANT if name not in header]
+    found = []
+    for name in header:
+        near = difflib.get_close_matches(name.lower(), absent, n=1, cutoff=MISSPELT)
+        if near and name not in MEANT:
+            slip = f"'{name}' is no known column: call it {near[0]} if that is meant."
+            found.append(Fault(1, name, slip))
+    return found

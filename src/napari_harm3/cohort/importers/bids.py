@@ -269,7 +269,7 @@ def _sidecar(file: _File) -> dict[str, Any]:
     path = file.path.with_name(stem(file.path.name) + ".json")
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}  # it may be absent: nothing in it is needed
     return said if isinstance(said, dict) else {}
 

@@ -5,18 +5,19 @@ acquired, so that a second run keeps what is finished.
 """
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_harm3.artifacts import write_json
-from napari_harm3.cohort.case import ROLES
+from napari_harm3.cohort.case import ROLES, TIMES
 from napari_harm3.cohort.importers.dicom import ANNOTATIONS, RECORDED, Found
 from napari_harm3.cohort.importers.listing import Row
-from napari_harm3.errors import VolumeError, sentence
+from napari_harm3.errors import CohortError, VolumeError, sentence
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.dicom import list_series, read_listed
 from napari_harm3.mri.dicom_headers import (
@@ -44,16 +45,35 @@ class Converted:
 def list_all(source: Path) -> list[SeriesInfo]:
     """Return the image series of a folder, and the annotations drawn on them.
 
+    No fault of a series names a file, whose name may be that of a person.
+
     Raises
     ------
+    CohortError
+        If there is neither.
     VolumeError
         If a DICOM file is damaged.
     """
-    images = list_series(source)
+    images, files = list_series(source), dicom_files(source)
     seen = {file for info in images for file in info.files}
-    others = [file for file in dicom_files(source) if file not in seen]
-    annotations = (_annotation(file) for file in others)
-    return images + [info for info in annotations if info is not None]
+    annotations = [_annotation(file) for file in files if file not in seen]
+    found = images + [info for info in annotations if info is not None]
+    if not found:
+        raise CohortError(
+            f"{source.name} holds no DICOM image that says where it lies, and no "
+            "annotation: give the folder of an export."
+        )
+    return [_unnamed(info) for info in found]
+
+
+def _unnamed(info: SeriesInfo) -> SeriesInfo:
+    """Return a series whose fault tells its slices by their positions alone."""
+    if info.fault is None:
+        return info
+    names = sorted((file.name for file in info.files), key=len, reverse=True)
+    # A file may be called 28, which is no part of 28.00 mm.
+    any_name = rf"(?<![\w.-])({'|'.join(map(re.escape, names))})(?![\w-]|\.\d)"
+    return replace(info, fault=re.sub(any_name, "a slice", info.fault))
 
 
 def _annotation(file: Path) -> SeriesInfo | None:
@@ -193,7 +213,8 @@ def _when(images: dict[str, Found], *, keep_dates: bool) -> dict[str, str]:
             for time, one in days.items()
             if one.info.study_date is not None
         }
-    pre, post = days.get("pre"), days.get("post")
-    if pre is None or post is None or pre.days is None or post.days is None:
+    # A case may be made of two patients, whose days have beginnings of their own.
+    pre, post = (d.info.study_date if (d := days.get(time)) else None for time in TIMES)
+    if pre is None or post is None:
         return {}
-    return {"days_to_post": str(post.days - pre.days)}
+    return {"days_to_post": str((post - pre).days)}

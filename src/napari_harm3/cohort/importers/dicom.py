@@ -9,14 +9,17 @@ import hashlib
 import io
 import itertools
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_harm3.artifacts import write_text
 from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
-from napari_harm3.cohort.table import CASE_ID, MASKS
+from napari_harm3.cohort.importers.edits import check_masks, read_edits
+from napari_harm3.cohort.importers.listing import few
+from napari_harm3.cohort.importers.parts import SPLIT, split_parts
+from napari_harm3.cohort.rows import MASKS
 from napari_harm3.errors import CohortError
 from napari_harm3.mri.series import FLUID_INVERSION_MS, SeriesInfo
 
@@ -64,6 +67,9 @@ class Found:
     number: int
     days: int | None
     fingerprint: str
+    split: bool
+    """Whether its series has slices, in another part, that it lacks."""
+
     roles: tuple[str, ...] = ()
     why: str = ""
 
@@ -74,6 +80,7 @@ def find_series(series: Sequence[SeriesInfo], source: Path) -> list[Found]:
     The order is that of the files' paths, so that the same folder gives the same
     numbers again.
     """
+    split = split_parts(series)
     patients: dict[str, list[SeriesInfo]] = defaultdict(list)
     for info in sorted(series, key=lambda info: _paths(info, source)):
         patients[info.patient_key].append(info)
@@ -91,6 +98,7 @@ def find_series(series: Sequence[SeriesInfo], source: Path) -> list[Found]:
                     number=number,
                     days=None if day is None else (day - min(dates)).days,
                     fingerprint=_fingerprint(info, source),
+                    split=info in split,
                 )
             )
     return found
@@ -101,6 +109,8 @@ def propose(found: Sequence[Found]) -> None:
     for _, members in itertools.groupby(found, key=lambda one: one.patient):
         series = list(members)
         times = _times(series)
+        for one in series:
+            one.why = one.info.fault or ""
         for sequence in SEQUENCES:
             _choose(series, sequence, times)
         _tie_annotations(series)
@@ -108,7 +118,7 @@ def propose(found: Sequence[Found]) -> None:
 
 def _times(series: Sequence[Found]) -> dict[int, str]:
     """Return pre for the first day with a useful series, and post for the last."""
-    useful = [one for one in series if _image(one) and not _unfit(one.info)]
+    useful = [one for one in series if _image(one) and not _unfit(one)]
     days = sorted({one.days for one in useful if one.days is not None})
     if not days:
         return {}
@@ -121,7 +131,7 @@ def _choose(series: Sequence[Found], sequence: str, times: Mapping[int, str]) ->
     for one in series:
         if one.roles or not _image(one):
             continue
-        reason = _unfit(one.info) or _untimed(one, times)
+        reason = _unfit(one) or _untimed(one, times) or _broken(one)
         if reason:
             one.why = reason
         elif one.info.sequence == sequence and one.days is not None:
@@ -141,17 +151,21 @@ def _image(one: Found) -> bool:
     return one.info.modality == "MR"
 
 
-def _unfit(info: SeriesInfo) -> str:
-    """Return why a series cannot be one of the four, or nothing."""
-    if info.localizer or info.slices < FEWEST_SLICES:
+def _unfit(one: Found) -> str:
+    """Return why a series was not made to be one of the four, or nothing."""
+    info = one.info
+    if info.localizer or (info.slices < FEWEST_SLICES and not one.split):
         return f"a localiser, {info.slices} slices"
-    if info.fault is not None:
-        return info.fault
     if info.sequence is None:
         return info.sequence_reason
     if info.sequence == "t2" and (info.inversion_ms or 0) >= FLUID_INVERSION_MS:
         return "a FLAIR by its inversion time"
     return ""
+
+
+def _broken(one: Found) -> str:
+    """Return why a series makes no volume, or not the whole one, or nothing."""
+    return SPLIT if one.split else one.info.fault or ""
 
 
 def _untimed(one: Found, times: Mapping[int, str]) -> str:
@@ -194,25 +208,34 @@ def _differences(first: SeriesInfo, second: SeriesInfo) -> list[str]:
 
 
 def _tie_annotations(series: Sequence[Found]) -> None:
-    """Tie contours and segmentations to the volumes of their frame of reference."""
-    for one in series:
-        if one.info.modality in ANNOTATIONS:
-            frame = one.info.frame_of_reference
-            one.roles = tuple(
-                f"mask_{role}"
-                for other in series
-                for role in other.roles
-                if _image(other) and frame and other.info.frame_of_reference == frame
-            )
+    """Tie contours and segmentations to the volumes of their frame of reference.
+
+    Of several in one frame none is tied: a volume has one mask, and which is meant, or
+    whether they belong together, only a person knows.
+    """
+    drawn = [one for one in series if one.info.modality in ANNOTATIONS]
+    frames = Counter(one.info.frame_of_reference for one in drawn)
+    for one in drawn:
+        frame = one.info.frame_of_reference
+        roles = tuple(
+            f"mask_{role}"
+            for other in series
+            for role in other.roles
+            if _image(other) and frame and other.info.frame_of_reference == frame
+        )
+        if not roles:
+            one.why = "no chosen volume has its frame of reference"
+        elif frames[frame] > 1:
             one.why = (
-                "same frame of reference"
-                if one.roles
-                else "no chosen volume has its frame of reference"
+                f"{frames[frame]} annotations share its frame of reference: write "
+                f"{';'.join(roles)} for the one you mean, or export them as one"
             )
+        else:
+            one.roles, one.why = roles, "same frame of reference"
 
 
-def mismatches(found: Iterable[Found]) -> list[str]:
-    """Return what is odd about the chosen pairs: one sentence each."""
+def mismatches(found: Sequence[Found]) -> list[str]:
+    """Return what is odd about the chosen series, or was left out: sentences."""
     by_case: dict[str, dict[str, Found]] = defaultdict(dict)
     for one in found:
         by_case[one.case_id] |= {role: one for role in one.roles if role in ROLES}
@@ -232,7 +255,24 @@ def mismatches(found: Iterable[Found]) -> list[str]:
                 )
         if chosen and not any(role.endswith("_post") for role in chosen):
             told.append(f"{case_id}: no study after the first one.")
+    for _, members in itertools.groupby(found, key=lambda one: one.case_id):
+        told += _left_out(list(members))
     return told
+
+
+def _left_out(members: Sequence[Found]) -> list[str]:
+    """Return why annotations and broken series have no role; if none has, why each."""
+    none = not any(one.roles for one in members)
+    numbers: dict[str, list[str]] = defaultdict(list)
+    for one in members:
+        broken = _image(one) and one.why == _broken(one)
+        told = none or broken or one.info.modality in ANNOTATIONS
+        if told and one.why and not one.roles:
+            numbers[one.why.removesuffix(".")].append(str(one.number))
+    return [
+        f"{members[0].case_id}: series {few(series)} left out: {why}."
+        for why, series in numbers.items()
+    ]
 
 
 def write_proposal(path: Path, found: Sequence[Found], *, keep_dates: bool) -> None:
@@ -279,46 +319,25 @@ def apply_proposal(path: Path, found: Sequence[Found]) -> list[Found]:
     ------
     CohortError
         If the table cannot be read, the folder has changed since, a series stands
-        twice, a role or a case id is none, or two series of a case have one role.
+        twice, a role or a case id is none, two series of a case have one role, or a
+        mask has no volume.
     """
     by_print = {one.fingerprint: one for one in found}
     for one in found:
         one.roles = ()
-    taken: dict[tuple[str, ...], int] = {}
-    for number, row in enumerate(_read(path), start=2):
-        chosen = by_print.get(row["fingerprint"])
-        roles = tuple(filter(None, (r.strip() for r in row["role"].split(";"))))
-        if not roles:
-            continue
+    edits = read_edits(path)
+    for edit in edits:
+        chosen = by_print.get(edit.fingerprint)
         if chosen is None:
             raise CohortError(
-                f"{path.name}, row {number}: this series is not in the folder as it "
-                "was proposed: propose anew."
+                f"{path.name}, row {edit.number}: this series is not in the folder as "
+                "it was proposed: propose anew."
             )
-        if not CASE_ID.fullmatch(row["case_id"]):
-            raise CohortError(
-                f"{path.name}, row {number}: '{row['case_id']}' is no case id."
-            )
-        series = "are one series: keep one row, with a ; between its roles."
-        _once(path, taken, (chosen.fingerprint,), number, series)
-        for role in roles:
-            _check_role(path, number, chosen, role)
-            cell = f"both are {role} of {row['case_id']}: keep one."
-            _once(path, taken, (row["case_id"], role), number, cell)
-        chosen.case_id, chosen.roles = row["case_id"], roles
+        for role in edit.roles:
+            _check_role(path, edit.number, chosen, role)
+        chosen.case_id, chosen.roles = edit.case_id, edit.roles
+    check_masks(path, edits)
     return list(found)
-
-
-def _once(
-    path: Path,
-    taken: dict[tuple[str, ...], int],
-    what: tuple[str, ...],
-    number: int,
-    both: str,
-) -> None:
-    first = taken.setdefault(what, number)
-    if first != number:
-        raise CohortError(f"{path.name}, rows {first} and {number} {both}")
 
 
 def _check_role(path: Path, number: int, one: Found, role: str) -> None:
@@ -328,22 +347,6 @@ def _check_role(path: Path, number: int, one: Found, role: str) -> None:
             f"{path.name}, row {number}: '{role}' is no role of such a series: write "
             f"{', '.join(fits)} or leave it blank."
         )
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), restval=""))
-    except OSError as error:
-        raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(f"{path.name} is no CSV table of UTF-8 text.") from error
-    if not rows or not {"case_id", "role", "fingerprint"} <= rows[0].keys():
-        raise CohortError(
-            f"{path.name} is no proposal: it needs case_id, role and fingerprint. "
-            "Make one with `harm3 import dicom`."
-        )
-    return rows
 
 
 def _paths(info: SeriesInfo, source: Path) -> list[str]:

@@ -28,8 +28,9 @@ from napari_harm3.cohort.importers.listing import (
     meaning,
     plain_word,
     read_clinical,
+    stem,
 )
-from napari_harm3.cohort.table import MASKS
+from napari_harm3.cohort.rows import MASKS
 from napari_harm3.errors import CohortError
 
 FIELD = re.compile(r"\{(\w+)\}|\*")
@@ -129,13 +130,20 @@ def _parse(text: str, own: Mapping[str, str]) -> _Template:
     Raises
     ------
     CohortError
-        If it names no case, or cannot say sequence and time.
+        If it names no case, has a field that is no word, or cannot say sequence and
+        time.
     """
     said, equals, path = text.partition("=")
     if not equals:
         said, path = "", text
     says = frozenset(part for part in said.split("_") if part)
-    fields = {match[1] for match in FIELD.finditer(path)} - {None}
+    fields = {match[1] for match in FIELD.finditer(path) if match[1]}
+    odd = [name for name in sorted(fields) if not name.isidentifier()]
+    if odd:
+        raise CohortError(
+            f"'{text}' is no template: a field is a word that begins with a letter, "
+            f"which {{{odd[0]}}} is not."
+        )
     if says - {*WORDS, "-"} or "id" not in fields:
         raise CohortError(
             f"'{text}' is no template: it needs {{id}}, and before a = only t1, t2, "
@@ -162,7 +170,10 @@ def _pattern(path: str, own: Mapping[str, str]) -> str:
         else:
             seen.add(name)
             pattern += f"(?P<{name}>{_values(name, own)})"
-    return pattern + re.escape(path[end:])
+    # Data sets write .nii.gz and .NII.GZ as they like.
+    rest = stem(path[end:])
+    suffix = path[end + len(rest) :]
+    return f"{pattern}{re.escape(rest)}(?i:{re.escape(suffix)})"
 
 
 def _values(name: str, own: Mapping[str, str]) -> str:

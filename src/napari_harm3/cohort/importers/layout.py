@@ -8,7 +8,8 @@ from pathlib import Path
 
 from napari_harm3.artifacts import atomic_path
 from napari_harm3.cohort.importers.listing import SUFFIXES, Listing, Row
-from napari_harm3.cohort.table import FILE_COLUMNS, external_files, write_cohort
+from napari_harm3.cohort.rows import FILE_COLUMNS
+from napari_harm3.cohort.table import external_files, write_cohort
 from napari_harm3.errors import CohortError
 
 TABLE, ABOUT = "cohort.csv", "cohort.json"
@@ -126,6 +127,8 @@ def _files(folder: Path) -> list[Path]:
 def write_table(out: Path, listing: Listing, *, deidentified: bool = False) -> Path:
     """Write ``OUT/cohort.csv`` and ``cohort.json``; paths become relative to OUT.
 
+    A case without any file, as where all of them failed, has no row.
+
     Raises
     ------
     CohortError
@@ -135,6 +138,7 @@ def write_table(out: Path, listing: Listing, *, deidentified: bool = False) -> P
     rows = [
         {column: _cell(row.get(column, ""), out) for column in columns}
         for row in listing.rows
+        if any(isinstance(cell, Path) for cell in row.values())
     ]
     table = out / TABLE
     write_cohort(table, rows, name=listing.name, deidentified=deidentified)

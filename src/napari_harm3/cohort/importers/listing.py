@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.cohort.table import CASE_ID, FILE_COLUMNS, KNOWN
+from napari_harm3.cohort.rows import CASE_ID, FILE_COLUMNS, KNOWN
 from napari_harm3.errors import CohortError
 
 Row = dict[str, str | Path]
@@ -255,7 +255,7 @@ def read_object(path: Path) -> dict[str, Any]:
         said = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CohortError(f"{path.name} is not JSON ({error}): correct it.") from error
     if not isinstance(said, dict):
         raise CohortError(f"{path.name} holds no JSON object: correct it.")
