@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from mri_grids import oriented
 from napari_harm3.explain.agreement import (
@@ -11,6 +12,7 @@ from napari_harm3.explain.agreement import (
     agreement,
 )
 from napari_harm3.explain.ceiling import best_maps, tents
+from napari_harm3.explain.cells import cell_grid, drawn
 from napari_harm3.explain.cross_attention import mri_to_patches, patch_to_mri
 from napari_harm3.explain.gone_lesions import carried_over, false_energy, magnitude
 from napari_harm3.explain.measures import energy
@@ -139,6 +141,29 @@ def test_a_map_can_point_to_a_lesion_that_covers_the_centre_of_a_cell():
         assert none[name]["ceiling"] >= none[name]["chance"]
     # Two equal cells are level from the volume's edge to the second centre.
     assert none["pointing_game"]["ceiling"] == pytest.approx(2 / 15)
+
+
+def test_on_a_tilted_grid_cells_together_point_between_their_centres():
+    turn = Rotation.from_euler("xyz", (8, 4, -8), degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([3.0, 3.0, 5.0])
+    affine[:3, 3] = -turn @ [72, 72, 60]
+    native = Geometry(shape=(48, 48, 24), affine=affine)
+    model = np.array([[0, 0, 6, -93], [0, 6, 0, -93], [8, 0, 0, -44], [0, 0, 0, 1.0]])
+    grid = cell_grid((3, 4, 4), (12, 32, 32), model)
+    apart = np.indices(native.shape) - np.reshape([18, 14, 6], (3, 1, 1, 1))
+    lesion = ((apart**2).sum(axis=0) <= 9).astype(np.uint8)
+    cam = np.zeros((3, 4, 4), np.float32)
+    cam[0, 0, 0], cam[0, 0, 2], cam[0, 1, 1] = 0.91, 0.9, 0.97
+    cam[0, 1, 2], cam[1, 0, 0], cam[1, 0, 1] = 0.79, 0.89, 0.82
+
+    found = agreement(drawn(cam, grid, native), lesion, native, grid)
+    # What the ceiling is must not depend on the map that is measured.
+    other = agreement(drawn(cam[::-1], grid, native), lesion, native, grid)
+
+    assert (found["pointing_game"]["value"], other["pointing_game"]["value"]) == (1, 0)
+    for name, best in (("pointing_game", 1), ("peak_distance_mm", 0)):
+        assert found[name]["ceiling"] == other[name]["ceiling"] == best
 
 
 def test_climbing_finds_no_map_with_more_dice_than_the_ceiling(lesion):

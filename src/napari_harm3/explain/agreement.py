@@ -59,6 +59,9 @@ MEASURES = (
 )
 """``energy_gain`` is the energy over its chance; ``*_chosen`` need a chosen share."""
 
+PEAKS = ("pointing_game", "pointing_game_half_cell", "peak_distance_mm")
+"""Measures of where a map is highest."""
+
 NO_EVIDENCE = "no positive evidence in this volume"
 OUTSIDE = "outside the model's field of view"
 FILLED = "the annotation fills the model's field of view"
@@ -221,7 +224,7 @@ class _Target:
             name: {
                 "value": found[name],
                 "chance": self.chance[_alike(name)],
-                "ceiling": self.ceiling[_alike(name)],
+                "ceiling": self._most(name, found[name]),
             }
             for name in MEASURES
             if name in found
@@ -230,6 +233,11 @@ class _Target:
             name: normalised_score(**entry) for name, entry in entries.items()
         }
         return entries | {"normalised": normalised} | self.about
+
+    def _most(self, name: str, value: float) -> float:
+        """Return the ceiling; of a peak, where it is no bound, the value itself."""
+        ceiling = self.ceiling[_alike(name)]
+        return _better(name, ceiling, value) if name in PEAKS else ceiling
 
 
 def normalised_score(*, value: float, chance: float, ceiling: float) -> float | None:
@@ -241,6 +249,10 @@ def normalised_score(*, value: float, chance: float, ceiling: float) -> float | 
 def field_of_view(native: Geometry, cells: Geometry) -> Bool[np.ndarray, "X Y Z"]:
     """Return which voxels of a volume the model saw."""
     return drawn(np.ones(cells.shape, np.float32), cells, native) > 0
+
+
+def _better(name: str, *figures: float) -> float:
+    return min(figures) if name in LESS_IS_BETTER else max(figures)
 
 
 def _alike(name: str) -> str:
@@ -265,11 +277,12 @@ def _target(
         return FILLED
     chance: Figures = {}
     ceiling: Figures = {}
+    near = widened(inside, half_cell)
     millilitre = abs(float(np.linalg.det(native.affine[:3, :3]))) / 1000
     target = _Target(
         seen=seen,
         marked=inside[seen],
-        near=widened(inside, half_cell)[seen],
+        near=near[seen],
         places=Places(inside, native.affine),
         chance=chance,
         ceiling=ceiling,
@@ -284,11 +297,12 @@ def _target(
     best = [_figures(m, target, None) for m in best_maps(inside, around, native, cells)]
     best.append(chance)  # a map that says nothing is one of them
     for name in chance:
-        choose = min if name in LESS_IS_BETTER else max
-        ceiling[name] = choose(figures[name] for figures in best)
+        ceiling[name] = _better(name, *(figures[name] for figures in best))
     ceiling["energy"] = float(around.shares.max())
-    for name in ("pointing_game", "pointing_game_half_cell"):
-        ceiling[name] = max(ceiling[name], most_pointing(around))
+    for name, place in (("pointing_game", None), ("pointing_game_half_cell", near)):
+        ceiling[name] = max(ceiling[name], most_pointing(around, place))
+    if ceiling["pointing_game"] == 1:
+        ceiling["peak_distance_mm"] = 0.0
     chance["energy_gain"] = 1.0
     ceiling["energy_gain"] = ceiling["energy"] / chance["energy"]
     for figures in (chance, ceiling):

@@ -32,6 +32,12 @@ STEEPNESS = (10.0, 30.0, 100.0)
 STEPS = 40
 """Of the fit at each steepness."""
 
+MARGIN = 1e-4
+"""Of a map's highest value, by which one voxel stands out among all others."""
+
+CUTS, ROUNDS = 5, 20
+"""Rivals that are added to a linear program at a time, and how often at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tents:
@@ -44,6 +50,9 @@ class Tents:
 
     cover: sparse.csr_array
     """[voxels, cells]: the tents at the voxels around the mask."""
+
+    voxels: Int[np.ndarray, "voxels 3"]
+    """Where these are."""
 
     marked: Float[np.ndarray, "voxels"]
     """1 where such a voxel is of the mask."""
@@ -75,20 +84,35 @@ def tents(
     return Tents(
         shares=np.minimum(shares, 1).astype(np.float32).reshape(cells.shape),
         cover=cover,
+        voxels=voxels,
         marked=mask[tuple(voxels.T)].astype(float),
     )
 
 
-def most_pointing(around: Tents) -> float:
-    """Return the largest share of a map's highest voxels that are in the mask.
+def most_pointing(
+    around: Tents, place: Bool[np.ndarray, "X Y Z"] | None = None
+) -> float:
+    """Return the largest share of a map's highest voxels that are in a place.
 
     Of maps with one highest cell, or with neighbours that are equally high, between
-    whose centres the map is level. Where no cell has its centre in the mask, no single
-    one can point to it.
+    whose centres the map is level, and of maps made to be highest in the place: between
+    their centres cells are high together, so that it need not hold one.
+
+    Parameters
+    ----------
+    around
+        Tents that touch the mask.
+    place
+        Where the map is to point; the mask if not given.
     """
+    marked = around.marked > 0
+    if place is not None:
+        marked = place[tuple(around.voxels.T)]
+    if not marked.any():
+        return 0.0
     by_cell = around.cover.tocsc()
     number = np.arange(around.shares.size).reshape(around.shares.shape)
-    best, height = 0.0, np.empty(len(around.marked))
+    best, height = 0.0, np.empty(len(marked))
     blocks = itertools.product(np.argwhere(around.shares), np.ndindex(2, 2, 2))
     for cell, more in blocks:
         block = tuple(slice(c, c + m + 1) for c, m in zip(cell, more, strict=True))
@@ -96,10 +120,50 @@ def most_pointing(around: Tents) -> float:
         for one in number[block].flat:
             own = slice(by_cell.indptr[one], by_cell.indptr[one + 1])
             height[by_cell.indices[own]] += by_cell.data[own]
-        best = max(best, float(around.marked[height >= height.max() - 1e-6].mean()))
+        best = max(best, float(marked[height >= height.max() - 1e-6].mean()))
         if best == 1:
-            break
-    return best
+            return best
+    return 1.0 if _can_peak(around.cover, marked) else best
+
+
+def _can_peak(cover: sparse.csr_array, marked: Bool[np.ndarray, "voxels"]) -> bool:
+    """Return whether a map is highest at some marked voxel, and nowhere else.
+
+    Tried is, for each cell, the marked voxel where its tent is highest.
+    """
+    inside = np.flatnonzero(marked)
+    own = cover[inside].tocsc()
+    touching = np.flatnonzero(np.diff(own.indptr))
+    tried = {int(own[:, [cell]].toarray().argmax()) for cell in touching}
+    rivals = cover[~marked].tocsc()
+    return any(_stands_out(cover[[inside[one]]], rivals) for one in sorted(tried))
+
+
+def _stands_out(voxel: sparse.csr_array, rivals: sparse.csc_array) -> bool:
+    """Return whether cells can be so high that a voxel is above all its rivals.
+
+    A linear program, of the rivals alone that were above it so far. Only the cells that
+    cover the voxel are high: any other would help its rivals alone.
+    """
+    cells, own = voxel.indices, voxel.data
+    others = rivals[:, cells].toarray()
+    values, ahead = own / own.max(), np.empty((0, len(own)))
+    for _ in range(ROUNDS):
+        lead = (own - others) @ values
+        if lead.min(initial=1) >= MARGIN:
+            return True
+        ahead = np.vstack([ahead, others[np.argsort(lead)[:CUTS]] - own])
+        # The last variable is the lead over all of these, which is to be greatest.
+        found = optimize.linprog(
+            [*np.zeros(len(own)), -1],
+            A_ub=np.column_stack([ahead, np.ones(len(ahead))]),
+            b_ub=np.zeros(len(ahead)),
+            bounds=[(0, 1)] * len(own) + [(None, 1)],
+        )
+        if found.x is None or -found.fun < MARGIN:
+            return False
+        values = found.x[:-1]
+    return False
 
 
 def best_maps(
