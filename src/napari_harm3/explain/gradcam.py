@@ -44,6 +44,11 @@ RECTIFIED = ("gradcam++", "xgradcam")
 LEAST_SUM = 0.1
 """Share of a channel's absolute sum, below which its sum is nothing to divide by."""
 
+LEAST_NET = 0.01
+"""Share of what a layer's cells say for and against, below which the difference says
+nothing: 0.005 at most where a network normalises them, 0.07 or more where it does not,
+over the registered networks as they are drawn."""
+
 FAR_FROM_EPS = 1e6
 """Peak that values are brought to, beside which the 1e-6 that pytorch-grad-cam adds to
 a denominator is nothing: it halves Grad-CAM++'s weights of gradients near 7e-4."""
@@ -154,12 +159,15 @@ def evidence(
     Raises
     ------
     ModelError
-        If the method divides by the sum of a channel, and one sums up to nothing.
+        If the method divides by the sum of a channel, and one sums up to nothing; if
+        it weighs each cell by itself, and a cell sums up to nothing.
     """
     values = activation.detach().double().cpu().numpy()
     slopes = gradient.detach().double().cpu().numpy()
     if config.method in RECTIFIED:
         _check_rectified(values, config)
+    if config.method in PLACEWISE:
+        _check_cells(values, slopes, config)
     if config.target == "contrast":
         return _map(values, slopes, config) - _map(values, -slopes, config)
     return _map(values, -slopes if config.target == "non-pcr" else slopes, config)
@@ -203,6 +211,26 @@ def _check_rectified(
             f"{config.method} divides by the sum of a channel, and in the layer "
             f"'{config.layer}' of this network values of both signs cancel: choose "
             f"{others}, or a layer that ends in a rectifier."
+        )
+
+
+def _check_cells(
+    values: Float[np.ndarray, "B C d h w"],
+    slopes: Float[np.ndarray, "B C d h w"],
+    config: ExplainConfig,
+) -> None:
+    """Refuse a layer whose cells the network normalises, each by itself.
+
+    A cell may then be made greater without any effect, so that its values times their
+    gradients add up to nothing: what is left is rounding.
+    """
+    products = values * slopes
+    net = np.abs(products.sum(axis=1)).max()
+    if net < LEAST_NET * np.abs(products).sum(axis=1).max():
+        raise ModelError(
+            f"{config.method} weighs each cell by itself, and this network normalises "
+            f"each cell of the layer '{config.layer}', so that what speaks for and "
+            "against pCR cancels there: choose gradcam, or an inner layer."
         )
 
 
