@@ -15,7 +15,7 @@ def test_the_file_is_named_and_what_to_do(tmp_path):
 
     said = sentence(met.value)
 
-    assert said == "t1.nii.gz: No such file or directory: check the disk."
+    assert said == "t1.nii.gz: No such file or directory: check that it is there."
 
 
 def test_an_error_that_names_no_file_is_of_the_work_that_met_it():

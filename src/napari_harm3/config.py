@@ -43,7 +43,7 @@ def from_plain(kind: type[Config], plain: object, *, source: str) -> Config:
             f"{'.'.join(map(str, fault['loc'])) or 'the whole'}: {fault['msg']}"
             for fault in error.errors()
         )
-        raise ConfigError(f"{source}: {faults}. Correct the file.") from error
+        raise ConfigError(f"{source}: {faults}. Correct that.") from error
 
 
 def recipe_hash(config: object) -> str:

@@ -24,6 +24,9 @@ REMEDIES = {
     errno.EROFS: "choose another folder",
     errno.EACCES: "change its rights, or choose another folder",
     errno.EPERM: "change its rights, or choose another folder",
+    errno.ENOENT: "check that it is there",
+    errno.ENOTDIR: "give a folder, not a file",
+    errno.EEXIST: "choose another folder",
     errno.ENAMETOOLONG: "give it a shorter name",
 }
 """What to do about an error of the operating system."""

@@ -393,7 +393,7 @@ def test_an_explanation_of_other_settings_leaves_no_file_of_the_one_before(
     about["files"]["slide_heat"].append(left.name)  # a slide that the case had then
     (tmp_path / "explanation.json").write_text(json.dumps(about))
 
-    code, _, _ = harm3(*words, "--method", "hirescam")
+    code, _, _ = harm3(*words, "--layer", "stage3")
 
     assert code == 0
     assert mine.exists()

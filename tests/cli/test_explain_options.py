@@ -166,7 +166,7 @@ def test_a_cohort_has_rows_of_every_map_cut_where_training_cases_say(
 
     assert code == 0
     rows = table(tmp_path / "agreement.csv")
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == (*COLUMNS, "trained_on")
     names = {"model", "occlusion", "uniform", "centre", "intensity", "difference"}
     assert {row["map"] for row in rows} == names
     measured = [row for row in rows if not row["not_applicable"]]
@@ -211,3 +211,32 @@ def test_a_cohort_has_rows_of_every_map_cut_where_training_cases_say(
     page = (tmp_path / "r.html").read_text()
     assert "bright tissue" in page
     assert page.count("data:image/png;base64") >= 4
+
+
+@pytest.mark.slow
+def test_a_cohorts_folder_holds_what_belongs_to_it(harm3, run, few, tmp_path):
+    header, first, second, *_ = few.read_text().splitlines()
+    two, poorer = few.with_name("two.csv"), few.with_name("poorer.csv")
+    two.write_text(f"{header}\n{first}\n{second}\n")
+    there = dict(zip(header.split(","), first.split(","), strict=True))
+    there |= {"t1_post": "", "mask_t1_post": ""}
+    poorer.write_text(f"{header}\n{','.join(there.values())}\n")
+    where = ("--out", tmp_path, "--work", few.parent / ".harm3")
+    harm3("explain", run, two, *where)
+    rows = table(tmp_path / "agreement.csv")
+
+    lost = tmp_path / "HN-0001" / "figure.png"
+    lost.unlink()
+    harm3("explain", run, two, *where)
+    assert lost.exists()
+
+    code, refused, _ = harm3("explain", run, two, *where, "--layer", "stage9")
+    assert code == 1
+    assert "stage9" in refused["error"]["message"]
+    assert table(tmp_path / "agreement.csv") == rows
+
+    # A case that cannot be explained any more does not show what it once was.
+    code, left, _ = harm3("explain", run, poorer, *where)
+    assert (code, left["failed"]) == (1, ["HN-0001"])
+    assert not (tmp_path / "HN-0001" / "explanation.json").exists()
+    assert table(tmp_path / "agreement.csv") == rows

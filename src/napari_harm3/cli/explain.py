@@ -85,7 +85,7 @@ def _some_without(result: Result) -> bool:
 
 def _all(result: Result) -> str:
     done = len(result["cases"]) - len(result["failed"])
-    return f"{done} cases explained: {result['page']}"
+    return f"{done} cases explained: {result['page']}" if done else ""
 
 
 def _without(result: Result) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.jobs.progress import Job, Progress
 
 Result = dict[str, Any]
@@ -48,7 +48,7 @@ def show(
 
 def refuse(error: Exception, *, json: bool) -> int:
     """Say in one line what the user can put right; return 1."""
-    text = " ".join(str(error).split())
+    text = " ".join(sentence(error).split())
     print(f"harm3: {text}", file=sys.stderr)
     if json:
         kind = type(error).__name__

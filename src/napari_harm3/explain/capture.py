@@ -82,6 +82,22 @@ def layer_names(network: nn.Module) -> tuple[str, ...]:
     return (LAST, *(names[0] if names else ()))
 
 
+def check_layer(network: nn.Module, layer: str) -> None:
+    """Refuse a layer that cannot be captured.
+
+    Raises
+    ------
+    ModelError
+        Naming those that can.
+    """
+    names = layer_names(network)
+    if layer not in names:
+        raise ModelError(
+            f"This network has no layer '{layer}' to explain: there are "
+            f"{', '.join(names)}."
+        )
+
+
 def capture(network: nn.Module, batch: CaseBatch, layer: str = LAST) -> Captured:
     """Return a prediction with a layer's maps; call it with gradients enabled.
 
@@ -105,12 +121,7 @@ def capture(network: nn.Module, batch: CaseBatch, layer: str = LAST) -> Captured
     batch = replace(batch, mri=mri)
     if layer == LAST:
         return _handed_out(network(batch), batch)
-    names = layer_names(network)
-    if layer not in names:
-        raise ModelError(
-            f"This network has no layer '{layer}' to explain: there are "
-            f"{', '.join(names)}."
-        )
+    check_layer(network, layer)
     calls: list[list[Tensor]] = []
     with ExitStack() as hooks:
         for encoder, layers in _encoders(network):

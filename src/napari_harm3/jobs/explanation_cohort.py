@@ -49,6 +49,7 @@ def explain_cohort(
     that fails never stops the rest. Asked again, finished cases are kept.
     """
     from napari_harm3.inference.predictor import Predictor
+    from napari_harm3.report.case_report import ABOUT
     from napari_harm3.report.cohort_agreement import write_cohort_agreement
 
     request = request or ExplainRequest()
@@ -74,12 +75,19 @@ def explain_cohort(
             raise
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
             found["message"] = sentence(error)
+        if found["probability"] is None:  # what stands there is of something else
+            (out / one.case_id / ABOUT).unlink(missing_ok=True)
         told.append(found)
         yield Progress(stage="cases", step=number, of=len(cases), text=one.case_id)
     yield Progress(stage="agreement", step=0, of=1)
-    files = write_cohort_agreement(
-        out, _rows(records), trained_on=predictor.trained_on, made_up=predictor.made_up
-    )
+    files = {}
+    if records:  # tables of nothing would take the place of earlier ones
+        files = write_cohort_agreement(
+            out,
+            _rows(records),
+            trained_on=predictor.trained_on,
+            made_up=predictor.made_up,
+        )
     result = {
         "cases": told,
         **files,

@@ -9,6 +9,7 @@ from typing import Any
 from napari_harm3.artifacts import write_bytes, write_csv, write_json
 from napari_harm3.config import to_plain
 from napari_harm3.explain.case import Explanation
+from napari_harm3.explain.cells import CellGrid
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.link_table import ORIGIN, write_link_csv
 from napari_harm3.explain.other_maps import OtherMaps
@@ -81,6 +82,7 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
         "message": "",
         "cell_mm": list(explanation.cell_mm),
         "cells_assumed": explanation.cells_assumed,
+        "grids": {r: _grid(v.cells) for r, v in explanation.volumes.items()},
         "explain": to_plain(explanation.config),
         "messages": {r: v.message for r, v in explanation.volumes.items() if v.message},
         "verdicts": verdicts(findings.checks or {}),
@@ -100,9 +102,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         about = read_explanation(folder)
     except (OSError, ValueError):
         return None
-    if "files" not in about:  # of an earlier version
+    files = about.pop("files", None)
+    if files is None:  # of an earlier version
         return None
-    files = about.pop("files")
+    if not all((folder / name).exists() for name in _names(files)):
+        return None
     return about | {name: _located(folder, entry) for name, entry in files.items()}
 
 
@@ -162,6 +166,18 @@ def _names(entry: Any) -> Iterator[str]:
     elif isinstance(entry, (dict, list)):
         for one in entry.values() if isinstance(entry, dict) else entry:
             yield from _names(one)
+
+
+def _grid(cells: CellGrid) -> dict[str, Any]:
+    """Return where a map's cells lie, and where the field of view ends.
+
+    ``affine`` leads from cells z, y, x to RAS mm; ``view`` is in cells.
+    """
+    return {
+        "cells": list(cells.shape),
+        "affine": cells.affine.tolist(),
+        "view": cells.view.tolist(),
+    }
 
 
 def _write_slide_maps(out: Path, slide: SlideMaps, trained_on: str) -> Files:

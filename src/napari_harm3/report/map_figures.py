@@ -17,6 +17,7 @@ from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.other_maps import OtherMap, OtherMaps
 from napari_harm3.mri.display import ZYX_OF_RAS, DisplayGrid, display_grid
 from napari_harm3.report.figures import INK, PAPER
+from napari_harm3.report.slide_figure import slide_figure
 
 ANNOTATION = "#36d7b7"
 HEAT = LinearSegmentedColormap.from_list(
@@ -123,8 +124,11 @@ def map_name(config: ExplainConfig) -> str:
 def explanation_figure(explanation: Explanation) -> Figure:
     """Return heat maps above annotations, T1 and T2 before and after: Fig. 2.
 
-    One scale for all maps; patient right is on the left, as radiologists hang it.
+    One scale for all maps; patient right is on the left, as radiologists hang it. Of a
+    model that looks at the slide alone, its maps.
     """
+    if not explanation.volumes:
+        return slide_figure(explanation, _heading(explanation))
     note = f"{map_name(explanation.config)}, one scale for all four"
     return _stacked(explanation, [_own(explanation)], note)
 
@@ -201,8 +205,7 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
     axes[-1, 0].set_ylabel("Annotation", color=INK, fontsize=10)
     cell = " x ".join(f"{mm:.0f}" for mm in explanation.cell_mm)
     heading = figure.suptitle(
-        f"{explanation.case_id}   p(pCR) {explanation.probability:.2f}   "
-        f"{explanation.seen}{MADE_UP if explanation.made_up else ''}",
+        _heading(explanation),
         y=1 - 0.1 / height,
         va="top",
         color=INK,
@@ -217,6 +220,13 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
         fontsize=9,
     )
     return figure
+
+
+def _heading(explanation: Explanation) -> str:
+    return (
+        f"{explanation.case_id}   p(pCR) {explanation.probability:.2f}   "
+        f"{explanation.seen}{MADE_UP if explanation.made_up else ''}"
+    )
 
 
 def _view(explained: ExplainedVolume) -> _View:
