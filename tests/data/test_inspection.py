@@ -6,10 +6,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from dicom_files import classic_slices, save_series
 from itk_files import metaimage, nrrd
 from mri_grids import ORIENTATIONS, oriented
 from napari_harm3.data.inspection import files_at, inspect_file
 from napari_harm3.mri.affine import orientation_code
+from napari_harm3.mri.segmentation import write_segmentation
 from nifti_files import AFFINE, nifti
 
 
@@ -86,6 +88,25 @@ def test_a_dicom_folder_is_one_volume_and_its_contours_an_annotation(real_data):
     assert volume.notes[0] == "512 x 512 x 64 voxels of 0.41 x 0.41 x 1.5 mm."
     assert contours.name == "VS-SEG-001_RTSTRUCT.dcm"
     assert (annotation.kind, annotation.faults) == ("annotation (DICOM RTSTRUCT)", [])
+
+
+def test_an_annotation_is_read_to_its_end(real_data, tmp_path):
+    contours = real_data / "dicom" / "VS-SEG-001_RTSTRUCT.dcm"
+    series = save_series(tmp_path / "s", classic_slices())
+    write_segmentation(tmp_path / "seg.dcm", np.ones((7, 5, 6), np.uint8), series)
+    voxels = (tmp_path / "seg.dcm").read_bytes()
+    (tmp_path / "rt.dcm").write_bytes(contours.read_bytes()[:3000])
+    (tmp_path / "cut.dcm").write_bytes(voxels[:-20])
+    (tmp_path / "head.dcm").write_bytes(voxels[:700])
+
+    whole = inspect_file(tmp_path / "seg.dcm")
+    reports = [inspect_file(tmp_path / f"{n}.dcm") for n in ("rt", "cut", "head")]
+
+    assert (whole.kind, whole.faults) == ("annotation (DICOM SEG)", [])
+    kinds = [report.kind for report in reports]
+    assert kinds == [f"annotation (DICOM {k})" for k in ("RTSTRUCT", "SEG", "SEG")]
+    for name, report in zip(("rt", "cut", "head"), reports, strict=True):
+        assert report.faults[0].startswith(f"{name}.dcm cannot be read as DICOM")
 
 
 def test_the_files_of_a_folder_are_its_volumes_and_slides(real_data, tmp_path, array):

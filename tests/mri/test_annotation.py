@@ -6,7 +6,12 @@ import pytest
 from dicom_files import classic_slices, save, save_series, structure_set
 from mri_grids import oriented
 from napari_harm3.errors import VolumeError
-from napari_harm3.mri.annotation import check_annotation, read_annotation
+from napari_harm3.mri.annotation import (
+    check_annotation,
+    check_contents,
+    read_annotation,
+)
+from napari_harm3.mri.segmentation import write_segmentation
 from napari_harm3.mri.volume import Geometry, read_nifti, write_volume
 
 
@@ -141,6 +146,24 @@ def test_dicom_annotations_are_told_by_content(tmp_path, folder):
 
     assert labels[3:7, 2:6, 3].any()
     assert not labels[..., :3].any()
+
+
+@pytest.mark.parametrize("kind", ["RTSTRUCT", "SEG"])
+def test_contents_are_checked_to_their_end(tmp_path, kind):
+    path = tmp_path / "a.dcm"
+    if kind == "SEG":
+        source = save_series(tmp_path / "s", classic_slices())
+        write_segmentation(path, np.ones((7, 5, 6), np.uint8), source)
+    else:
+        square = np.array([(-7, -6, 3), (-3, -6, 3), (-3, -2, 3), (-7, -2, 3.0)])
+        save(structure_set([("Tumor", [square])]), path)
+    whole = path.read_bytes()
+    check_contents(path)
+
+    for length in range(200, len(whole), 13):
+        path.write_bytes(whole[:length])
+        with pytest.raises(VolumeError, match=r"^a\.dcm "):
+            check_contents(path)
 
 
 def test_a_dicom_image_is_no_annotation(tmp_path):

@@ -4,13 +4,18 @@ import datetime as dt
 import random
 import shutil
 import sys
+import tracemalloc
+import zlib
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     HTJ2KLossless,
     JPEG2000Lossless,
     JPEGLosslessSV1,
@@ -31,6 +36,7 @@ from dicom_files import (
     voxels,
 )
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri import dicom_deflate
 from napari_harm3.mri.dicom import (
     list_series,
     read_listed,
@@ -40,6 +46,7 @@ from napari_harm3.mri.dicom import (
 )
 from napari_harm3.mri.volume import read_nifti
 
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 TILTS = [(0, 0, 0), (12, -7, 30), (90, 0, 0), (0, 90, 90), (180, 0, 45)]
 RAS = np.diag([-1, -1, 1, 1])
 
@@ -284,8 +291,238 @@ def test_what_is_no_image_is_ignored(tmp_path):
     save(new_file(REPORT, Modality="SR", SeriesInstanceUID="1.7"), tmp_path / "sr.dcm")
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "._im001.dcm").write_bytes(b"written by macOS")
+    (tmp_path / "backspaces").write_bytes(b"\x08\x00" * 500)
+    save(new_file(CAPTURE, SeriesInstanceUID="1.8"), tmp_path / "picture.dcm")
+    contents = new_file("")
+    contents.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    contents.file_meta.MediaStorageSOPInstanceUID = "1.2.3.77"
+    del contents.SOPClassUID
+    contents.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
 
     assert read_series(tmp_path).shape == (7, 5, 6)
+    assert [info.fault for info in list_series(tmp_path)] == [None]
+
+
+def last_slice(folder):
+    """Write a series; return the file of the slice at its end."""
+    for index, dataset in enumerate(classic_slices()):
+        save(dataset, folder / f"im{index}.dcm")
+    return folder / "im5.dcm"
+
+
+def without(keyword):
+    """Return what takes an attribute out of a DICOM file."""
+
+    def damage(path):
+        dataset = dcmread(path)
+        delattr(dataset, keyword)
+        save(dataset, path)
+
+    return damage
+
+
+DAMAGES = {
+    "cut to nothing": lambda path: path.write_bytes(b""),
+    "cut in its meta header": lambda path: path.write_bytes(path.read_bytes()[:160]),
+    "cut in its header": lambda path: path.write_bytes(path.read_bytes()[:650]),
+    "no preamble": lambda path: path.write_bytes(path.read_bytes()[132:]),
+    "overwritten": lambda path: path.write_bytes(b"\x00" * 2000),
+    "no position": without("ImagePositionPatient"),
+    "no orientation": without("ImageOrientationPatient"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_slice_at_the_end_is_not_left_out(tmp_path, damage):
+    damage(last_slice(tmp_path / "s"))
+
+    for reader in (read_series, series_geometry):
+        with pytest.raises(VolumeError, match=r"^im5\.dcm .*xport it again"):
+            reader(tmp_path / "s")
+    (info,) = list_series(tmp_path)
+    assert info.fault.startswith("im5.dcm ")
+    with pytest.raises(VolumeError, match=r"^im5\.dcm "):
+        read_listed(info, "t1")
+
+
+def test_no_cut_makes_a_series_shorter(tmp_path):
+    last = last_slice(tmp_path)
+    # The suffix would tell of it, too.
+    path = last.rename(tmp_path / "im5")
+    whole = path.read_bytes()
+
+    for length in range(132, len(whole), 3):
+        path.write_bytes(whole[:length])
+        with pytest.raises(VolumeError, match=r"^im5 "):
+            read_series(tmp_path)
+
+
+def test_a_slice_without_a_preamble_is_told_by_its_header(tmp_path):
+    path = last_slice(tmp_path).rename(tmp_path / "im5")
+    path.write_bytes(path.read_bytes()[132:])
+
+    with pytest.raises(VolumeError, match=r"^im5 cannot be read as DICOM"):
+        read_series(tmp_path)
+
+
+def test_a_file_that_may_not_be_read_may_be_a_slice(tmp_path, monkeypatch):
+    path = last_slice(tmp_path).rename(tmp_path / "im5")
+    open_file = Path.open
+
+    def forbidden(self, *mode):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(self, *mode)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+
+    with pytest.raises(VolumeError, match=r"^im5 cannot be read \(Permission denied"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "count"),
+    [("PixelSpacing", None, 6), ("ImagePositionPatient", None, 1)],
+)
+def test_a_faulty_series_does_not_stop_the_others(tmp_path, keyword, value, count):
+    save_series(tmp_path / "good", classic_slices())
+    bad = classic_slices(SeriesInstanceUID="1.9.9")
+    for dataset in bad[:count]:
+        setattr(dataset, keyword, value)
+    save_series(tmp_path / "bad", bad)
+
+    infos = {info.uid: info for info in list_series(tmp_path)}
+
+    assert infos["1.2.3.4"].fault is None
+    assert infos["1.9.9"].slices == 6
+    assert keyword in infos["1.9.9"].fault
+    assert ("5 more files" in infos["1.9.9"].fault) == (count == 6)
+
+
+def test_a_capture_that_says_half_of_its_place_is_a_fault_of_its_own(tmp_path):
+    save_series(tmp_path / "s", classic_slices())
+    capture = classic_slices(SeriesInstanceUID="1.9.9")[0]
+    capture.SOPClassUID = CAPTURE
+    del capture.PixelSpacing
+    save(capture, tmp_path / "sc.dcm")
+
+    faults = {info.uid: info.fault for info in list_series(tmp_path)}
+
+    assert faults["1.2.3.4"] is None
+    assert "sc.dcm does not say where it lies (PixelSpacing" in faults["1.9.9"]
+    assert read_series(tmp_path).shape == (7, 5, 6)
+
+
+def test_what_is_left_of_a_file_is_no_fault_of_another_folder(tmp_path):
+    path = last_slice(tmp_path / "s")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.dcm").write_bytes(path.read_bytes()[:160])
+
+    faults = {info.uid: info.fault for info in list_series(tmp_path)}
+
+    assert faults["1.2.3.4"] is None
+    assert "x.dcm " in faults[""]
+    assert read_series(tmp_path).shape == (7, 5, 6)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_file_that_cannot_be_decoded_is_named(tmp_path, compress):
+    array = np.random.default_rng(0).integers(0, 999, (32, 40, 3), dtype=np.uint16)
+    slices = classic_slices(array)
+    if compress:
+        slices = compressed(slices, JPEGLSLossless, imagecodecs.jpegls_encode)
+    for index, dataset in enumerate(slices):
+        save(dataset, tmp_path / "s" / f"im{index}.dcm")
+    path = tmp_path / "s" / "im1.dcm"
+    path.write_bytes(path.read_bytes()[:-300])
+
+    with pytest.raises(VolumeError, match=r"^im1\.dcm cannot be"):
+        read_series(tmp_path / "s")
+
+
+def test_damage_within_compressed_pixels_is_told_with_its_file(tmp_path):
+    slices = compressed(classic_slices(), JPEGLSLossless, imagecodecs.jpegls_encode)
+    slices[1].PixelData = encapsulate([b"no such picture"])
+    for index, dataset in enumerate(slices):
+        save(dataset, tmp_path / "s" / f"im{index}.dcm")
+
+    with pytest.raises(VolumeError, match=r"^im1\.dcm cannot be decoded"):
+        read_series(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("stated", "thickness", "apart", "missing"),
+    [
+        (3.0, 3.0, 6.0, True),
+        (3.3, 3.0, 9.9, True),
+        (1.0, 2.0, 2.0, True),  # slices that overlap by half, every second one
+        (3.0, 3.0, 3.0, False),
+        (1.0, 4.0, 5.0, False),  # the gap is stated
+        (3.0, 4.0, 7.0, False),
+        (2.5, 5.0, 7.5, False),
+        (0.1, 3.0, 3.2, False),
+        (3.0, 3.0, 4.5, False),  # no slices that are missing explain it
+        (6.0, 3.0, 3.0, False),
+        (0.0, 3.0, 6.0, False),
+        (3.0, None, 6.0, False),
+    ],
+)
+def test_slices_missing_evenly_are_told_by_the_stated_spacing(
+    tmp_path, stated, thickness, apart, missing
+):
+    slices = classic_slices(affine=lps_affine(spacing=(0.8, 0.6, apart)))
+    for dataset in slices:
+        dataset.SpacingBetweenSlices, dataset.SliceThickness = stated, thickness
+    save_series(tmp_path / "s", slices)
+    (info,) = list_series(tmp_path)
+
+    assert ("misses slices" in (info.fault or "")) == missing
+    if missing:
+        says = rf"they lie {apart:.2f} mm apart, but were made {stated:.2f} mm apart"
+        with pytest.raises(VolumeError, match=says):
+            read_series(tmp_path / "s")
+    else:
+        assert read_series(tmp_path / "s").shape == (7, 5, 6)
+
+
+def deflated(dataset, path):
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    return save(dataset, path)
+
+
+def test_deflated_slices_are_read(tmp_path, monkeypatch):
+    # The pixels may be as many as the header says, beyond what a header takes.
+    monkeypatch.setattr(dicom_deflate, "HEAD_BYTES", 1 << 10)
+    monkeypatch.setattr(dicom_deflate, "MOST_HEADER_BYTES", 1 << 12)
+    array = np.random.default_rng(0).integers(0, 999, (99, 98, 3), dtype=np.uint16)
+    for index, dataset in enumerate(classic_slices(array)):
+        deflated(dataset, tmp_path / "s" / f"im{index}.dcm")
+
+    volume = read_series(tmp_path / "s")
+
+    np.testing.assert_array_equal(at_their_places(volume, array, lps_affine()), array)
+
+
+def test_a_deflated_file_that_swells_is_refused_before_it_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom_deflate, "MOST_HEADER_BYTES", 1 << 24)
+    path = last_slice(tmp_path / "s")
+    plain = dcmread(path)
+    start = deflated(plain, path).read_bytes()
+    begin = 144 + int.from_bytes(start[140:144], "little")
+    header = zlib.decompress(start[begin:], -zlib.MAX_WBITS)
+    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    zeros = b"\xe1\x7f\x10\x00OB\x00\x00" + (100 << 20).to_bytes(4, "little")
+    body = pack.compress(header + zeros + bytes(100 << 20)) + pack.flush()
+    path.write_bytes(start[:begin] + body)
+
+    tracemalloc.start()
+    with pytest.raises(VolumeError, match=r"im5\.dcm .*inflates to over 16 MiB"):
+        read_series(tmp_path / "s")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 50 << 20
 
 
 def test_a_localizer_beside_a_series_is_not_meant(tmp_path):
@@ -613,5 +850,5 @@ def test_a_sequence_item_without_what_it_must_hold_is_refused(tmp_path):
     dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence = [Dataset()]
     path = save(dataset, tmp_path / "mf.dcm")
 
-    with pytest.raises(VolumeError, match=r"mf\.dcm cannot be read as DICOM"):
+    with pytest.raises(VolumeError, match=r"mf\.dcm \(frame 2\) .*ImagePosition"):
         read_series(path)

@@ -182,6 +182,29 @@ def test_moments_help_where_the_header_is_far_off(small):
     assert not found.poor
 
 
+@pytest.mark.parametrize("noise", [0, 0.1])
+@pytest.mark.parametrize("same_sequence", [True, False])
+def test_what_lies_in_place_already_is_not_called_poor(small, noise, same_sequence):
+    rng = np.random.default_rng(0)
+    grain = rng.normal(0, noise * small.array.std(), small.shape)
+    other = replace(small, array=(small.array + grain).astype(np.float32))
+
+    found = register(other, small, same_sequence=same_sequence)
+
+    assert found.moved_mm < 0.2
+    assert (found.poor, found.message) == (False, "")
+
+
+def test_a_hairs_breadth_does_not_lower_the_correlation(real_data):
+    # Its slices are averaged in pairs, so that its outermost layer of pairs matters.
+    volume = read_volume(real_data / "mri" / "vs001_T1c_2x.nii.gz")
+
+    found = register(volume, volume)
+
+    assert found.moved_mm < 0.1
+    assert found.correlation > 0.99
+
+
 def test_what_does_not_belong_together_is_called_poor(small):
     rng = np.random.default_rng(0)
     noise = replace(
@@ -334,6 +357,16 @@ def test_a_poor_registration_is_told_and_not_applied(tmp_path, moved_cohort):
     )
     assert not prepared.aligned
     np.testing.assert_array_equal(prepared.transforms["t1_post"], np.eye(4))
+
+
+def test_a_case_whose_volumes_lie_in_place_counts_as_aligned(tmp_path, small):
+    write_volume(tmp_path / "t1.nii.gz", small.array, small.affine)
+    (tmp_path / "cohort.csv").write_text(
+        "case_id,t1_pre,t1_post\nA,t1.nii.gz,t1.nii.gz\n"
+    )
+    case = read_cohort(tmp_path / "cohort.csv").case("A")
+
+    assert load_mri(prepare_mri(case, RIGID, tmp_path / "w")).aligned
 
 
 def test_the_viewer_gets_matrices_and_quality_by_role(tmp_path, moved_cohort):

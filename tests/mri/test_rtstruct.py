@@ -277,12 +277,23 @@ def test_contours_in_no_common_planes_are_refused():
 def test_other_files_are_no_structures(tmp_path):
     image = save(classic_slices()[0], tmp_path / "image.dcm")
     broken = new_file(RTSTRUCT)
+    broken.StructureSetROISequence = []
     broken.ROIContourSequence = [new_file(RTSTRUCT)]
     path = save(broken, tmp_path / "broken.dcm")
 
     with pytest.raises(VolumeError, match=r"image\.dcm is no RTSTRUCT"):
         read_structures(image)
     with pytest.raises(VolumeError, match=r"broken\.dcm cannot be read as DICOM"):
+        read_structures(path)
+
+
+@pytest.mark.parametrize("keyword", ["StructureSetROISequence", "ROIContourSequence"])
+def test_a_structure_set_without_one_of_its_halves_is_refused(tmp_path, keyword):
+    dataset = structure_set([("Tumor", [circle(9, 0)])])
+    del dataset[keyword]
+    path = save(dataset, tmp_path / "rt.dcm")
+
+    with pytest.raises(VolumeError, match=rf"rt\.dcm has no {keyword}: .*cut short"):
         read_structures(path)
 
 

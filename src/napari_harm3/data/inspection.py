@@ -7,6 +7,7 @@ import numpy as np
 
 from napari_harm3.errors import FeatureError, VolumeError
 from napari_harm3.mri.affine import orientation_code
+from napari_harm3.mri.annotation import check_contents
 from napari_harm3.mri.display import oblique_degrees
 from napari_harm3.mri.reading import annotation_kind, kind_of, read_volume
 from napari_harm3.mri.volume import Volume
@@ -85,10 +86,10 @@ def _volume(path: Path, kind: str | None) -> FileReport:
     try:
         annotation = annotation_kind(path)
         if annotation is not None:
+            told = f"annotation (DICOM {annotation})"
+            check_contents(path)
             note = "Whether it lies on its volume is told by `harm3 check`."
-            return FileReport(
-                kind=f"annotation (DICOM {annotation})", faults=[], notes=[note]
-            )
+            return FileReport(kind=told, faults=[], notes=[note])
         volume = read_volume(path)
     except VolumeError as error:
         return FileReport(kind=told, faults=[str(error)], notes=[])

@@ -11,7 +11,7 @@ from napari_harm3.mri.labels import LABELS, labels_on_grid
 from napari_harm3.mri.reading import kind_of, read_geometry, read_volume
 from napari_harm3.mri.volume import Geometry, Volume
 
-__all__ = ["LABELS", "check_annotation", "read_annotation"]
+__all__ = ["LABELS", "check_annotation", "check_contents", "read_annotation"]
 
 READ = "NIfTI, NRRD or MetaImage labels, a DICOM SEG, or an RTSTRUCT"
 """What an annotation may be, as errors say it."""
@@ -71,6 +71,27 @@ def check_annotation(path: Path) -> None:
         _dicom_annotation(path)
     else:
         read_geometry(path)
+
+
+def check_contents(path: Path) -> None:
+    """Refuse a DICOM annotation that is damaged, whatever volume it belongs to.
+
+    Raises
+    ------
+    VolumeError
+        If its contours or its pixels cannot be read whole.
+    """
+    from napari_harm3.mri.dicom_headers import STRUCTURES
+
+    path, kind = _dicom_annotation(path)
+    if kind == STRUCTURES:
+        from napari_harm3.mri.rtstruct import read_structures
+
+        read_structures(path)
+    else:
+        from napari_harm3.mri.segmentation import read_segmentation
+
+        read_segmentation(path)
 
 
 def _dicom_annotation(path: Path) -> tuple[Path, str]:

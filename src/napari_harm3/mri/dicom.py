@@ -19,10 +19,16 @@ from napari_harm3.mri.dicom_headers import (
     PER_FRAME,
     Header,
     dicom_errors,
-    dicom_files,
     grouped,
     read_dataset,
     read_headers,
+)
+from napari_harm3.mri.dicom_lost import (
+    Group,
+    Lost,
+    image_files,
+    lost_images,
+    with_lost,
 )
 from napari_harm3.mri.series import (
     SeriesInfo,
@@ -37,7 +43,6 @@ from napari_harm3.mri.series import (
 from napari_harm3.mri.stack import (
     RAS_OF_LPS,
     SAME_DIRECTION,
-    Slice,
     stacked,
     tolerance_mm,
 )
@@ -67,12 +72,13 @@ def list_series(folder: Path) -> list[SeriesInfo]:
     """Return what a folder, and those in it, hold that may become volumes.
 
     Objects that are no images of a volume (structures, reports, colour captures) are
-    left out; slices that make no volume are told with their fault.
+    left out; slices that make no volume are told with their fault, and so are those
+    among which a damaged file lies.
 
     Raises
     ------
     VolumeError
-        If a DICOM file is damaged.
+        If the folder does not exist.
     """
     found = [_info(group) for group in _groups(folder)]
     return sorted(found, key=lambda one: (str(one.study_date), one.number or 0))
@@ -107,7 +113,7 @@ def read_listed(series: SeriesInfo, name: str) -> Volume:
     """
     headers = [header for file in series.files for header in read_headers(file)]
     meant = [one for one in headers if not series.frames or one.frame in series.frames]
-    return _read(_stack_of(meant, name))
+    return _read(_stack_of(Group(headers=meant), name))
 
 
 def series_geometry(path: Path) -> Geometry:
@@ -146,10 +152,18 @@ def source_images(path: Path) -> tuple[list[Any], Geometry]:
     return list(datasets.values()), stack.geometry
 
 
-def _groups(path: Path) -> list[list[Header]]:
-    headers = [one for file in dicom_files(path) for one in read_headers(file)]
+def _groups(path: Path) -> list[Group]:
     with dicom_errors(path.name):  # pydicom reads a value when it is asked for
-        return grouped(headers)
+        import pydicom  # noqa: F401 - where it is absent, no file is to blame
+
+        headers: list[Header] = []
+        lost: list[Lost] = []
+        for file in image_files(path):
+            try:
+                headers += read_headers(file)
+            except VolumeError as error:
+                lost += lost_images(file, str(error))
+        return with_lost(grouped(headers), lost)
 
 
 def _stack(path: Path) -> _Stack:
@@ -157,17 +171,45 @@ def _stack(path: Path) -> _Stack:
     return _stack_of(group, path.name)
 
 
-def _stack_of(group: Sequence[Header], name: str) -> _Stack:
-    geometry = stacked([header.slice for header in group], name)
+def _stack_of(group: Group, name: str) -> _Stack:
+    geometry = _geometry(group, name)
     if 4 * np.prod([float(n) for n in geometry.shape]) > MOST_BYTES:
         raise VolumeError(
             f"{name} holds over {MOST_BYTES >> 30} GiB of voxels, the most that is "
             "read: crop it."
         )
-    return _Stack(name=name, headers=tuple(group), geometry=geometry)
+    return _Stack(name=name, headers=tuple(group.headers), geometry=geometry)
 
 
-def _meant(path: Path, groups: list[list[Header]]) -> list[Header]:
+def _geometry(group: Group, name: str) -> Geometry:
+    group.check()
+    geometry = stacked([header.slice for header in group.headers], name)
+    _check_stated(group.first, float(geometry.spacing_mm[2]), name)
+    return geometry
+
+
+def _check_stated(first: Header | Lost, spacing_mm: float, name: str) -> None:
+    """Refuse slices of which every second one, or more, is missing: they lie evenly.
+
+    Some scanners state the gap between slices instead of the distance of their
+    centres. A gap is thinner than a slice, mostly by far; the distance seldom is.
+    """
+    stated = number_of(first, "SpacingBetweenSlices") or 0.0
+    thickness = number_of(first, "SliceThickness") or 0.0
+    if not 0 < thickness <= 2 * stated:
+        return
+    near = tolerance_mm(spacing_mm)
+    gap = stated < thickness and abs(stated + thickness - spacing_mm) <= near
+    times = round(spacing_mm / stated)
+    if times >= 2 and abs(times * stated - spacing_mm) <= near and not gap:
+        raise VolumeError(
+            f"{name} misses slices: they lie {spacing_mm:.2f} mm apart, but were made "
+            f"{stated:.2f} mm apart (SpacingBetweenSlices). Export the whole series "
+            "again."
+        )
+
+
+def _meant(path: Path, groups: list[Group]) -> Group:
     """Return the only series of a folder, if there is no doubt.
 
     What the scanner made to plan the others, and single images of another series, are
@@ -201,21 +243,21 @@ def _meant(path: Path, groups: list[list[Header]]) -> list[Header]:
     )
 
 
-def _info(group: Sequence[Header]) -> SeriesInfo:
-    with dicom_errors(group[0].path.name):
-        return _described(group[0], group)
+def _info(group: Group) -> SeriesInfo:
+    with dicom_errors(group.first.path.name):
+        return _described(group.first, group)
 
 
-def _described(first: Header, group: Sequence[Header]) -> SeriesInfo:
-    slices = [header.slice for header in group]
+def _described(first: Header | Lost, group: Group) -> SeriesInfo:
     number = number_of(first, "SeriesNumber")
     sequence, reason = guessed_sequence(first)
-    spacing, fault = _spacing(slices)
+    spacing, fault = _spacing(group)
+    planes = [plane_of(header.slice.normal) for header in group.headers[:1]]
     return SeriesInfo(
         uid=str(first.get("SeriesInstanceUID", "")),
         number=None if number is None else int(number),
-        files=tuple(sorted({header.path for header in group})),
-        frames=_frames(group),
+        files=group.files,
+        frames=_frames(group.headers),
         modality=str(first.get("Modality", "")),
         description=str(first.get("SeriesDescription", "")),
         study_date=study_date_of(first),
@@ -226,29 +268,29 @@ def _described(first: Header, group: Sequence[Header]) -> SeriesInfo:
         echo_ms=number_of(first, "EchoTime", "EffectiveEchoTime"),
         repetition_ms=number_of(first, "RepetitionTime"),
         inversion_ms=number_of(first, "InversionTime", "InversionTimes"),
-        plane=plane_of(slices[0].normal),
+        plane=planes[0] if planes else "oblique",
         fat_saturation=guessed_fat_saturation(first),
         field_tesla=number_of(first, "MagneticFieldStrength"),
         frame_of_reference=_frame_of_reference(first),
-        slices=len(slices),
+        slices=len(group.headers) + len(group.lost),
         spacing_mm=spacing,
         fault=fault,
         localizer="LOCALIZER" in (first.get("ImageType") or ()),
     )
 
 
-def _frames(group: Sequence[Header]) -> tuple[int, ...]:
+def _frames(headers: Sequence[Header]) -> tuple[int, ...]:
     """Return which frames of their file these are, unless they are all."""
-    numbers = sorted(one.frame for one in group if one.frame is not None)
-    whole = len(numbers) == len(group[0].dataset.get(PER_FRAME, ()))
+    numbers = sorted(one.frame for one in headers if one.frame is not None)
+    whole = not numbers or len(numbers) == len(headers[0].dataset[PER_FRAME].value)
     return () if whole else tuple(numbers)
 
 
 def _spacing(
-    slices: Sequence[Slice],
+    group: Group,
 ) -> tuple[tuple[float, float, float] | None, str | None]:
     try:
-        columns, rows, along = stacked(slices, "the series").spacing_mm
+        columns, rows, along = _geometry(group, "the series").spacing_mm
     except VolumeError as error:
         return None, str(error)
     return (float(columns), float(rows), float(along)), None
@@ -271,8 +313,14 @@ def _read(stack: _Stack) -> Volume:
     ]
     for path, dataset in zip(contents, datasets, strict=True):
         _check_decoder(path, dataset)
-    with dicom_errors(stack.name, "decoded"):
-        array, lps = _voxels(stack, datasets)
+    try:
+        with dicom_errors(stack.name, "decoded"):
+            array, lps = _voxels(stack, datasets)
+    except VolumeError:
+        for path, dataset in zip(contents, datasets, strict=True):
+            with dicom_errors(path.name, "decoded"):  # it says which file it is
+                _ = dataset.pixel_array
+        raise
     if not np.isfinite(array).all():
         raise VolumeError(
             f"{stack.name} holds NaN or infinite voxels: export it again."

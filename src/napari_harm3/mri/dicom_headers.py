@@ -7,25 +7,29 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from jaxtyping import Float
 
 from napari_harm3.errors import Harm3Error, VolumeError
+from napari_harm3.mri.dicom_deflate import check_inflated
 from napari_harm3.mri.series import find, number_of
 from napari_harm3.mri.stack import SAME_DIRECTION, UNEVEN_MM, Slice
 
 MAGIC_AT, MAGIC = 128, b"DICM"
 
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 IMAGES = frozenset(
     f"1.2.840.10008.5.1.4.1.1.{tail}"
     for tail in (
         *("4", "4.1", "4.4"),  # MR: classic, enhanced, converted to enhanced
         *("2", "2.1", "2.2"),  # CT
         *("128", "130", "128.1"),  # PET
-        "7",  # secondary capture, where it says its place
+        "7",  # a capture, where it says its place
     )
 )
 """Storage classes that can be slices of a volume."""
@@ -34,6 +38,14 @@ SEGMENTATIONS = frozenset(f"1.2.840.10008.5.1.4.1.1.66.{tail}" for tail in ("4",
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
 
+DEFLATED = "1.2.840.10008.1.2.1.99"
+FIRST_GROUP, PIXEL_GROUP = 0x0008, 0x7FE0
+
+UNSTATED = 0xFFFFFFFF
+"""Length of a value that ends with a mark instead."""
+
+PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+"""What says where an image lies, and in how many numbers."""
 
 ALIKE = (
     "SeriesInstanceUID",
@@ -117,29 +129,84 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def dicom_files(path: Path) -> list[Path]:
-    """Return the DICOM files of a folder and of those in it, or the file itself."""
-    if not path.exists():
-        raise VolumeError(f"{path.name} does not exist: correct the path.")
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [file for file in files if file.is_file() and is_dicom(file)]
-
-
-def read_dataset(
-    path: Path, *, content: bytes | None = None, pixels: bool = False
-) -> Any:
-    """Return pydicom's dataset of a file, or of its bytes.
+def files_in(path: Path) -> list[Path]:
+    """Return the files of a folder and of those in it, or the file itself.
 
     Raises
     ------
     VolumeError
-        If the file is no readable DICOM file.
+        If the path does not exist.
+    """
+    if not path.exists():
+        raise VolumeError(f"{path.name} does not exist: correct the path.")
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [file for file in files if file.is_file()]
+
+
+def dicom_files(path: Path) -> list[Path]:
+    """Return the DICOM files of a folder and of those in it, or the file itself."""
+    return [file for file in files_in(path) if is_dicom(file)]
+
+
+def read_dataset(
+    path: Path,
+    *,
+    content: bytes | None = None,
+    pixels: bool = False,
+    force: bool = False,
+) -> Any:
+    """Return pydicom's dataset of a file, or of its bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Its bytes, if they were read already.
+    pixels
+        Whether to read it to its end.
+    force
+        Whether to read what is left of a damaged file, too.
+
+    Raises
+    ------
+    VolumeError
+        If the file is no readable DICOM file; if it is read to its end, and was cut.
     """
     with dicom_errors(path.name):
         from pydicom import dcmread
 
-        source = path if content is None else BytesIO(content)
-        return dcmread(source, stop_before_pixels=not pixels)
+        with path.open("rb") if content is None else BytesIO(content) as stream:
+            _check_deflated(stream, path.name)
+            stream.seek(0)
+            dataset = dcmread(stream, stop_before_pixels=not pixels, force=force)
+        if force:
+            _without_cut(dataset)
+        elif pixels:
+            check_whole(dataset, path.name)
+        return dataset
+
+
+def check_whole(dataset: Any, name: str) -> None:
+    """Refuse a file that ends within a value, which pydicom lets pass.
+
+    Raises
+    ------
+    VolumeError
+        If the last value is shorter than the file says.
+    """
+    if _without_cut(dataset):
+        raise VolumeError(
+            f"{name} cannot be read as DICOM: it ends in the middle of a value, so it "
+            "was cut short. Copy or export it again."
+        )
+
+
+def kind_in(dataset: Any) -> str:
+    """Return the UID that says what kind of object a header is of; empty if none."""
+    meta = getattr(dataset, "file_meta", {})
+    kind = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+    return str(kind or "")
 
 
 def storage_class(path: Path) -> str:
@@ -152,7 +219,8 @@ def storage_class(path: Path) -> str:
     """
     dataset = read_dataset(path)
     with dicom_errors(path.name):
-        return str(dataset.get("SOPClassUID", ""))
+        check_whole(dataset, path.name)
+        return kind_in(dataset)
 
 
 def read_headers(path: Path) -> list[Header]:
@@ -161,10 +229,11 @@ def read_headers(path: Path) -> list[Header]:
     Raises
     ------
     VolumeError
-        If the file is damaged.
+        If the file is damaged, or does not say where an image lies.
     """
     dataset = read_dataset(path)
     with dicom_errors(path.name):
+        check_whole(dataset, path.name)
         return list(_headers(path, dataset))
 
 
@@ -188,20 +257,53 @@ def grouped(headers: Sequence[Header]) -> list[list[Header]]:
     return [part for group in found for part in _by_time(group)]
 
 
+def _check_deflated(stream: BinaryIO, name: str) -> None:
+    """Refuse a deflated file that holds more than its header says."""
+    from pydicom.filereader import read_dataset as parsed
+    from pydicom.filereader import read_preamble
+
+    def header_until(group: int, stream: BinaryIO) -> Any:
+        return parsed(stream, False, True, stop_when=lambda tag, *_: tag.group >= group)
+
+    read_preamble(stream, force=True)
+    if header_until(FIRST_GROUP, stream).get("TransferSyntaxUID") == DEFLATED:
+        check_inflated(stream, name, partial(header_until, PIXEL_GROUP))
+
+
 def _headers(path: Path, dataset: Any) -> Iterator[Header]:
-    image = str(dataset.get("SOPClassUID", "")) in IMAGES
-    if not image or int(dataset.get("SamplesPerPixel", 1)) != 1:
+    kind = kind_in(dataset)
+    if not kind:
+        raise VolumeError(
+            f"{path.name} does not say what it is (SOPClassUID): it is damaged or was "
+            "cut short. Export it again."
+        )
+    if kind not in IMAGES or int(dataset.get("SamplesPerPixel", 1)) != 1:
         return
     frames = dataset.get(PER_FRAME)
     if frames is None:
-        if "ImagePositionPatient" in dataset and "ImageOrientationPatient" in dataset:
-            place = _slice(path.name, dataset, dataset.get)
-            yield Header(path=path, dataset=dataset, slice=place)
+        place = _slice(path.name, path.name, dataset, dataset.get)
+        yield Header(path=path, dataset=dataset, slice=place)
         return
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
     for number, frame in enumerate(frames, start=1):
-        place = _slice(f"frame {number}", dataset, _getter(frame, shared))
+        name = f"frame {number}"
+        get = _getter(frame, shared)
+        place = _slice(name, f"{path.name} ({name})", dataset, get)
         yield Header(path=path, dataset=dataset, slice=place, frame=number)
+
+
+def _without_cut(dataset: Any) -> bool:
+    """Drop the value within which a file ends; return whether there was one."""
+    from pydicom.dataelem import RawDataElement
+
+    part = dataset or dataset.file_meta
+    for tag in list(part.keys())[-1:]:
+        last = part.get_item(tag)
+        stated = isinstance(last, RawDataElement) and last.length != UNSTATED
+        if stated and len(last.value or b"") < last.length:
+            del part[tag]
+            return True
+    return False
 
 
 def _getter(frame: Any, shared: Any) -> Callable[[str], Any]:
@@ -216,20 +318,31 @@ def _getter(frame: Any, shared: Any) -> Callable[[str], Any]:
             inner = group.get(places[keyword])
             if inner and keyword in inner[0]:
                 return inner[0][keyword].value
-        raise KeyError(keyword)
+        return None
 
     return get
 
 
-def _slice(name: str, dataset: Any, get: Callable[[str], Any]) -> Slice:
-    between_rows, between_columns = (float(one) for one in get("PixelSpacing"))
+def _slice(name: str, where: str, dataset: Any, get: Callable[[str], Any]) -> Slice:
+    place = {keyword: _numbers(where, keyword, get(keyword)) for keyword in PLACE}
+    between_rows, between_columns = place["PixelSpacing"].tolist()
     return Slice(
         name=name,
         size=(int(dataset.Columns), int(dataset.Rows)),
-        position_mm=np.array(get("ImagePositionPatient"), dtype=float).reshape(3),
-        orientation=np.array(get("ImageOrientationPatient"), float).reshape(2, 3),
+        position_mm=place["ImagePositionPatient"],
+        orientation=place["ImageOrientationPatient"].reshape(2, 3),
         spacing_mm=(between_columns, between_rows),
     )
+
+
+def _numbers(where: str, keyword: str, value: Any) -> Float[np.ndarray, "N"]:
+    try:
+        return np.array(value, dtype=float).reshape(PLACE[keyword])
+    except (TypeError, ValueError) as error:
+        raise VolumeError(
+            f"{where} does not say where it lies ({keyword} is missing, empty or "
+            "wrong): export it again."
+        ) from error
 
 
 def _key(header: Header) -> tuple[Any, ...]:

@@ -50,6 +50,10 @@ MOST_MOVED_MM = 80.0
 """T2 lies no farther from T1; of one sequence at two times, which may lie anywhere,
 the correlation tells more."""
 
+STAYS = 0.5
+"""A move by less than this share of a voxel leaves the volume where it was. It agrees a
+little less only because intensities are interpolated between voxels."""
+
 LISTEN_SECONDS = 0.1
 """How often a search looks whether it is to stop."""
 
@@ -173,7 +177,11 @@ def register(
     message = found.message
     if found is before:
         message = "no transform was found: the two hardly overlap"
-    elif not message and found.metric < 0.98 * before.metric:
+    elif (
+        not message
+        and found.moved_mm > STAYS * fixed.spacing_mm.min()
+        and found.metric < 0.98 * before.metric
+    ):
         message = "they agree less than by the scanner's coordinates alone"
     return replace(
         found,
@@ -250,12 +258,15 @@ class _Lattice:
         return replace(found, poor=bool(message), message=message)
 
     def _inside(self, other: Geometry) -> Bool[np.ndarray, "x y z"]:
+        """Return which points lie between the centres of boxes, as `resample` does."""
         to_other = np.linalg.inv(other.affine) @ self.grid.affine
         i, j, k = np.ogrid[tuple(slice(n) for n in self.grid.shape)]
         inside = np.ones(self.grid.shape, dtype=bool)
         for row, size in zip(to_other, other.shape, strict=False):
             index = row[0] * i + row[1] * j + row[2] * k + row[3]
-            inside &= (index >= 0) & (index <= size - 1)
+            box = np.clip(np.floor(np.abs(row[:3]).max() + 1e-6), 1, size)
+            rim = (box - 1) / 2 - 1e-6
+            inside &= (index >= rim) & (index <= size - 1 - rim)
         return inside
 
 

@@ -58,7 +58,7 @@ def read_structures(path: Path) -> list[Structure]:
     """
     if not is_dicom(path) or storage_class(path) != STRUCTURES:
         raise VolumeError(f"{path.name} is no RTSTRUCT: give the structure set's file.")
-    dataset = read_dataset(path)
+    dataset = read_dataset(path, pixels=True)  # it has none, but is read to its end
     with dicom_errors(path.name):
         return _structures(path, dataset)
 
@@ -177,12 +177,18 @@ def polygons_filled(
 
 
 def _structures(path: Path, dataset: Any) -> list[Structure]:
+    for keyword in ("StructureSetROISequence", "ROIContourSequence"):
+        if keyword not in dataset:  # it may be empty, but must be there
+            raise VolumeError(
+                f"{path.name} has no {keyword}: it is damaged or was cut short. Copy "
+                "or export it again."
+            )
     drawn = {
         int(item.ReferencedROINumber): item.get("ContourSequence") or []
-        for item in dataset.get("ROIContourSequence") or []
+        for item in dataset.ROIContourSequence or []
     }
     structures = []
-    for item in dataset.get("StructureSetROISequence") or []:
+    for item in dataset.StructureSetROISequence or []:
         items = drawn.get(int(item.ROINumber), [])
         contours = _contours(path, items)
         structures.append(
