@@ -16,8 +16,7 @@ def workspace(viewer):
     viewer.window.resize(1560, 1000)
     opened = open_workspace(viewer)
     yield opened
-    opened.session.close()
-    opened.session.slide_view().shutdown()
+    opened.session.end()
 
 
 @pytest.fixture

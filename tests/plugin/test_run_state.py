@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from napari_harm3.plugin.run_process import QUIET_SECONDS, RunProcess, alive
+from napari_harm3.plugin.run_process import QUIET_SECONDS, RunProcess
 from napari_harm3.plugin.run_state import RunState
 from napari_harm3.plugin.table_state import TableState
 
@@ -96,6 +97,50 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path):
     assert not state.read()
 
 
+@pytest.mark.parametrize("seen_empty", [True, False])
+def test_a_run_that_is_deleted_and_begun_again_is_read_from_its_start(
+    tmp_path, seen_empty
+):
+    run = tmp_path / "run"
+    planned(run, folds=5)
+    done = (3, "done", {"metrics": METRICS, "text": "done"})
+    note(run, begun(), epoch(1, 1), epoch(2, 2), done)
+    process = RunProcess(RunState(run))
+    state = process.state
+    state.read()
+    assert process.start(["models"])  # ends soon, and says nothing in the folder
+
+    shutil.rmtree(run)
+    if seen_empty:
+        assert state.read()
+        assert (state.folds, state.ended, state.heard) == ({}, "", 0)
+    planned(run, folds=2)
+    # As long as what was read of the other, but not the same.
+    epochs = [epoch(n, n, epochs=9, loss=0.25) for n in range(1, 5)]
+    note(run, begun(), *epochs, begin=datetime.now(UTC))
+
+    assert state.read()
+    assert (state.count, state.ended, state.metrics) == (2, "", None)
+    assert state.folds[0].loss == dict.fromkeys(range(1, 5), 0.25)
+    assert process.status == "training"
+    assert not state.read()
+
+
+def test_a_table_that_is_begun_again_forgets_the_methods_of_the_other(tmp_path):
+    note(tmp_path, begun(table="table1", methods=["abmil"]))
+    planned(tmp_path / "abmil")
+    note(tmp_path / "abmil", begun(1), epoch(10, 1))
+    state = TableState(tmp_path)
+    state.read()
+
+    (tmp_path / "events.jsonl").unlink()
+    shutil.rmtree(tmp_path / "abmil")
+    note(tmp_path, begun(50, table="table2", methods=["harm3"]))
+    state.read()
+
+    assert (state.table, list(state.runs)) == ("table2", ["harm3"])
+
+
 def test_a_note_is_kept_once_and_preparing_is_told(tmp_path):
     planned(tmp_path)
     said = (1, "warning", {"fold": 0, "text": "the MRI adds nothing"})
@@ -151,12 +196,6 @@ def test_stop_and_pause_are_files_that_the_run_sees(tmp_path):
     assert process.status == "stopping"
     assert (tmp_path / "stop").exists()
     assert not (tmp_path / "pause").exists()
-
-
-def test_a_younger_process_under_the_same_number_is_another():
-    assert alive(os.getpid())
-    assert alive(os.getpid(), time.time())
-    assert not alive(os.getpid(), seen=1.0)
 
 
 def test_a_table_counts_the_folds_of_all_its_methods(tmp_path):

@@ -1,6 +1,7 @@
 """The real worker process: answers, refuses, cancels, survives."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -78,6 +79,48 @@ def test_a_cancelled_job_stops_between_two_steps(talk, tmp_path):
 
     assert talk.until_end()["kind"] == "cancelled"
     assert not (tmp_path / "cohort" / "cohort.csv").exists()
+
+
+def test_a_request_that_has_not_begun_is_cancelled_at_once(talk, tmp_path):
+    talk.say(id=5, job="make_phantom", params=phantom(tmp_path, 50))
+    assert talk.hear()["kind"] == "progress"
+    talk.say(id=6, job="make_phantom", params=phantom(tmp_path / "other", 1))
+    talk.say(id=6, kind="cancel")
+
+    answer = talk.until_end()
+    assert (answer["id"], answer["kind"]) == (6, "cancelled")
+    assert talk.hear()["id"] == 5  # goes on
+
+    talk.say(id=5, kind="cancel")
+    talk.say(id=7, job="make_coffee", params={})
+    assert [talk.until_end()["id"] for _ in range(2)] == [5, 7]
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_file_is_named_without_its_folder(talk, tmp_path):
+    (tmp_path / "cohort").write_text("a file")
+    talk.say(id=1, job="make_phantom", params=phantom(tmp_path, 1))
+
+    answer = talk.until_end()
+
+    assert answer["kind"] == "refused"
+    assert "Not a directory" in answer["text"]
+    assert str(tmp_path) not in answer["text"]
+
+
+def test_arrays_of_a_worker_that_is_gone_are_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    gone.stdout.read()
+    arrays = tmp_path / "work" / "arrays"
+    for process in (gone.pid, os.getpid()):
+        (arrays / str(process)).mkdir(parents=True)
+
+    conversation = Talk(tmp_path / "work")
+    conversation.process.kill()
+    conversation.process.communicate()
+
+    assert [folder.name for folder in arrays.iterdir()] == [str(os.getpid())]
+    gone.communicate()
 
 
 def test_a_registration_hears_a_cancel_in_the_middle(talk, tmp_path):

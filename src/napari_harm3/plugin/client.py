@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ from napari_harm3.worker.messages import Answer, Request
 
 GRACE_MS = 5000
 """How long a cancelled job may take to reach its next step before it is killed."""
+
+ENDED = "The worker process ended; the next request starts it anew."
+NOT_STARTED = (
+    "The worker process could not be started: start napari anew, and install "
+    "napari-harm3 again if that does not help."
+)
+
+_numbers = count(1)
+"""Of all requests, to whatever worker: an old one never means another's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +55,6 @@ class Client(QObject):
         self._work = work
         self._process: QProcess | None = None
         self._listeners: dict[int, Listener] = {}
-        self._last = 0
 
     @property
     def busy(self) -> bool:
@@ -54,26 +63,32 @@ class Client(QObject):
 
     def ask(self, job: str, params: dict[str, Any], listener: Listener) -> int:
         """Send a request; return its number, to cancel it by."""
-        process = self._running()
-        self._last += 1
-        self._listeners[self._last] = listener
-        request = Request(id=self._last, job=job, params=params)
-        process.write(request.line())
-        return self._last
+        request = Request(id=next(_numbers), job=job, params=params)
+        self._listeners[request.id] = listener
+        self._running().write(request.line())
+        return request.id
 
     def cancel(self, number: int) -> None:
         """Stop a request between two steps; a job that hangs is killed."""
         if number not in self._listeners or self._process is None:
             return
         self._process.write(Request(id=number, kind="cancel").line())
-        QTimer.singleShot(GRACE_MS, lambda: self._kill_if_waiting(number))
+        QTimer.singleShot(GRACE_MS, lambda: self._kill_if_running(number))
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker; whoever waits for it hears that it was cancelled."""
+        waiting, self._listeners = self._listeners, {}
+        self.end()
+        for listener in waiting.values():
+            listener.failed("")
+
+    def end(self) -> None:
+        """End the worker and tell nobody, as when the panels go too."""
         self._listeners.clear()
         process, self._process = self._process, None
         if process is not None:
             process.finished.disconnect()
+            process.errorOccurred.disconnect()
             process.write(Request(id=0, kind="quit").line())
             process.closeWriteChannel()
             if not process.waitForFinished(1000):
@@ -90,6 +105,7 @@ class Client(QObject):
         process.setProcessChannelMode(QProcess.ProcessChannelMode.ForwardedErrorChannel)
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._died)
+        process.errorOccurred.connect(self._failed)
         module = ["-m", "napari_harm3.worker", "--work", os.fspath(self._work)]
         process.start(sys.executable, module)
         self._process = process
@@ -120,16 +136,23 @@ class Client(QObject):
         else:
             listener.failed(answer.text)
 
-    def _kill_if_waiting(self, number: int) -> None:
-        listener = self._listeners.pop(number, None)
-        if listener is not None and self._process is not None:
+    def _kill_if_running(self, number: int) -> None:
+        # The oldest runs; the worker itself lets go of those that wait behind it.
+        if self._process is not None and number == next(iter(self._listeners), None):
             self._process.kill()
-            listener.failed("")  # as was asked; others hear that the worker died
+            # As was asked; others hear that the worker died.
+            self._listeners.pop(number).failed("")
 
     def _died(self) -> None:
+        self._lost(ENDED)
+
+    def _failed(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:  # else it has also finished
+            # Some systems say so at once, when who asks has no number yet.
+            QTimer.singleShot(0, lambda: self._lost(NOT_STARTED))
+
+    def _lost(self, message: str) -> None:
         self._process = None
         waiting, self._listeners = self._listeners, {}
         for listener in waiting.values():
-            listener.failed(
-                "The worker process ended; the next request starts it anew."
-            )
+            listener.failed(message)

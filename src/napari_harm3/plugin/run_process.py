@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import psutil
 from qtpy.QtCore import QProcess
 
 from napari_harm3.plugin.run_state import RunState
+from napari_harm3.worker.alive import alive
 
 STOP, PAUSE = "stop", "pause"
 LOG = "process.log"
@@ -132,22 +132,3 @@ class RunProcess:
             return True
         ours = self._pid is not None
         return not ours and time.time() - self.state.heard < QUIET_SECONDS
-
-
-def alive(pid: int, seen: float | None = None) -> bool:
-    """Return whether a process runs, and is no younger one under an old number.
-
-    Parameters
-    ----------
-    pid
-        Its number.
-    seen
-        When it was there, in seconds since 1970.
-    """
-    try:
-        process = psutil.Process(pid)
-        ended = process.status() == psutil.STATUS_ZOMBIE
-        other = seen is not None and process.create_time() > seen + 1
-    except psutil.Error:
-        return False
-    return not (ended or other)

@@ -98,6 +98,9 @@ class RunState:
         """Seconds that the last process trained, its pauses left out."""
 
         self._offset = 0
+        self._first = b""
+        """The line that the events begin with: no other run has the same."""
+
         self._count: int | None = None
         self._share = 0.0
 
@@ -134,10 +137,13 @@ class RunState:
         return (self.count - self.done) * self.worked / self.gained
 
     def read(self) -> bool:
-        """Take in the events that are new; return whether there were any."""
+        """Take in what is new, and forget a run that is gone; return whether any is."""
         path = self.folder / EVENTS
+        gone = self._offset > 0 and not self._goes_on(path)
+        if gone:
+            self._forget()
         if not path.exists():
-            return False
+            return gone
         if not self.plan:
             self._read_plan()
         if self._count is None and (self.folder / "folds.csv").exists():
@@ -146,11 +152,26 @@ class RunState:
         with path.open("rb") as stream:
             stream.seek(self._offset)
             while (line := stream.readline()).endswith(b"\n"):
+                self._first = self._first or line
                 self._offset = stream.tell()
                 # A line that a full disk has spoilt is no reason to hear no others.
                 with suppress(ValueError):
                     self._take(json.loads(line))
-        return self._offset > before
+        return gone or self._offset > before
+
+    def _goes_on(self, path: Path) -> bool:
+        """Return whether a file still holds what was read of it."""
+        try:
+            with path.open("rb") as stream:
+                same = stream.readline() == self._first
+            return same and path.stat().st_size >= self._offset
+        except FileNotFoundError:
+            return False
+
+    def _forget(self) -> None:
+        begins = self.begins
+        vars(self).update(vars(type(self)(self.folder)))
+        self.begins = begins  # else the next process were taken for one heard before
 
     def _take(self, event: Event) -> None:
         now = datetime.fromisoformat(event["time"]).timestamp()

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # per binding
+from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal, per binding
+    QObject,
+    Qt,
+    Signal,
+)
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Cohort, read_cohort
@@ -19,7 +22,10 @@ SLIDE_DOCK = "HARM3 biopsy"
 
 
 class Session(QObject):
-    """One per viewer; panels talk to it, never to each other."""
+    """One per viewer; panels talk to it, never to each other.
+
+    It belongs to the viewer's window, and ends with it.
+    """
 
     cohort_changed = Signal(object)
     case_changed = Signal(object)
@@ -39,7 +45,9 @@ class Session(QObject):
     """The case is drawn as `transforms` say now."""
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__()
+        window = viewer.window._qt_window
+        super().__init__(window)
+        window.destroyed.connect(self.end)
         self.viewer = viewer
         self.cohort: Cohort | None = None
         self.allow_external = False
@@ -59,9 +67,10 @@ class Session(QObject):
     @classmethod
     def of(cls, viewer: Viewer) -> "Session":
         """Return the session of a viewer, begun on first need."""
-        if viewer not in _sessions:
-            _sessions[viewer] = cls(viewer)
-        return _sessions[viewer]
+        viewer = getattr(viewer, "__wrapped__", viewer)  # a panel is given a proxy
+        own = Qt.FindChildOption.FindDirectChildrenOnly
+        found: Session | None = viewer.window._qt_window.findChild(cls, "", own)
+        return cls(viewer) if found is None else found
 
     @property
     def work(self) -> Path:
@@ -101,11 +110,11 @@ class Session(QObject):
             If the table is not in order; the cohort at hand stays.
         """
         cohort = read_cohort(path, allow_external=allow_external)
-        self.close()
         self.cohort, self.case, self.explanation = cohort, None, None
         self.transforms = {}
         self.allow_external = allow_external
         self._work = None if work is None else work.resolve()
+        self.close()
         self.cohort_changed.emit(cohort)
 
     def open_case(self, case_id: str) -> None:
@@ -146,5 +155,16 @@ class Session(QObject):
             self._client.close()
             self._client = None
 
+    def end(self) -> None:
+        """End what would outlive the window: the worker and the slide's thread.
 
-_sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()
+        No panel is told, as each may be half gone.
+        """
+        self.case = None  # what is still being read of it hangs no more
+        if self._client is not None:
+            self._client.end()
+            self._client = None
+        if self._slide is not None:
+            self._slide.blockSignals(True)
+            self._slide.shutdown()
+            self._slide = None

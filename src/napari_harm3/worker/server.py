@@ -15,9 +15,10 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from napari_harm3.errors import Harm3Error, Stopped
+from napari_harm3.errors import Harm3Error, Stopped, sentence
 from napari_harm3.jobs.parallel import stoppable
 from napari_harm3.jobs.progress import Progress
+from napari_harm3.worker.alive import alive
 from napari_harm3.worker.arrays import put_arrays, remove_arrays
 from napari_harm3.worker.messages import Answer, Request
 from napari_harm3.worker.table import job_of
@@ -40,8 +41,10 @@ class Server:
     def __init__(self, requests: BinaryIO, answers: BinaryIO, work: Path) -> None:
         self._requests, self._answers = requests, answers
         self._arrays = work / "arrays" / str(os.getpid())
-        self._waiting: queue.Queue[Request] = queue.Queue()
+        self._turns: queue.Queue[int] = queue.Queue()
+        self._waiting: dict[int, Request] = {}
         self._cancelled: set[int] = set()
+        self._speaking = threading.Lock()
         self._quit = threading.Event()
 
     def serve(self) -> None:
@@ -50,10 +53,12 @@ class Server:
         self._say(Answer(id=0, kind="ready"))
         while not self._quit.is_set():
             try:
-                request = self._waiting.get(timeout=0.2)
+                number = self._turns.get(timeout=0.2)
             except queue.Empty:
                 continue
-            self._run(request)
+            request = self._waiting.pop(number, None)
+            if request is not None:
+                self._run(request)
         remove_arrays(self._arrays)
 
     def _listen(self) -> None:
@@ -65,14 +70,22 @@ class Server:
                 print(f"not a request: {line!r}", file=sys.stderr)  # noqa: T201 - log
                 continue
             if request.kind == "cancel":
-                self._cancelled.add(request.id)
+                self._cancel(request.id)
             elif request.kind == "done_with_arrays":
                 remove_arrays(self._arrays / str(request.id))
             elif request.kind == "quit":
                 break
             else:
-                self._waiting.put(request)
+                self._waiting[request.id] = request
+                self._turns.put(request.id)
         self._quit.set()
+
+    def _cancel(self, number: int) -> None:
+        """Stop a request; one that has not begun is answered at once."""
+        self._cancelled.add(number)
+        # Whoever takes it out, this thread or the one that runs jobs, answers it.
+        if self._waiting.pop(number, None) is not None:
+            self._say(Answer(id=number, kind="cancelled"))
 
     def _run(self, request: Request) -> None:
         try:
@@ -81,7 +94,7 @@ class Server:
         except Stopped:
             self._say(Answer(id=request.id, kind="cancelled"))
         except (Harm3Error, OSError) as error:
-            self._say(Answer(id=request.id, kind="refused", text=str(error)))
+            self._say(Answer(id=request.id, kind="refused", text=sentence(error)))
         except Exception:  # noqa: BLE001 - the one place where a bug is caught: told whole
             self._say(
                 Answer(id=request.id, kind="crashed", text=traceback.format_exc())
@@ -109,8 +122,9 @@ class Server:
         return request.id in self._cancelled or self._quit.is_set()
 
     def _say(self, answer: Answer) -> None:
-        self._answers.write(answer.line())
-        self._answers.flush()
+        with self._speaking:
+            self._answers.write(answer.line())
+            self._answers.flush()
 
 
 def _progress(number: int, message: Progress) -> Answer:
@@ -137,15 +151,5 @@ def main(work: Path) -> None:
 def remove_stale(work: Path) -> None:
     """Delete the arrays of workers that are gone."""
     for folder in (work / "arrays").glob("*"):
-        if folder.name.isdecimal() and not _alive(int(folder.name)):
+        if folder.name.isdecimal() and not alive(int(folder.name)):
             remove_arrays(folder)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # alive, and somebody else's
-        return True
-    return True
