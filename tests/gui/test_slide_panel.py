@@ -1,6 +1,7 @@
 """The Slide panel in the real window: tissue, patches, many slides, odd ones."""
 
 import json
+import logging
 import shutil
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import tifffile
 
 from drawn_slides import write_tiff
+from napari_harm3.plugin import slide_view
 from napari_harm3.plugin.slide_view import ACCEPTED, DAMAGED
 from napari_harm3.wsi import pyramid
 from window_steps import LONG, picture, press, to_front
@@ -176,3 +178,46 @@ def test_a_slide_that_cannot_be_opened_leaves_the_one_before(workspace, tmp_path
 
     assert view.slide.name == "s.tif"
     assert view.model.layers["slide"].visible
+
+
+def test_a_bug_while_a_slide_is_read_is_told(qtbot, workspace, tmp_path, monkeypatch):
+    # A traceback that is kept, as pytest does of what is logged, keeps the window.
+    logged, logger = [], logging.getLogger(slide_view.__name__)
+    monkeypatch.setattr(
+        logger, "error", lambda _, exc_info: logged.append(type(exc_info))
+    )
+    monkeypatch.setattr(pyramid, "SLOW_PIXELS", 100_000)
+    monkeypatch.setattr(pyramid, "_fill", lambda *_: 1 / 0)
+    text = workspace.session.slide_view().model.canvas.overlays.text
+
+    workspace.slide.open(drawn(tmp_path / "s.tif", side=1500))
+
+    qtbot.waitUntil(lambda: "cannot be shown" in text.text, timeout=LONG)
+    assert text.visible
+    assert logged == [ZeroDivisionError]
+
+
+def test_all_of_a_cohort_needs_a_cohort(workspace, tmp_path, qtbot):
+    batch = workspace.slide.batch
+    workspace.slide.open(drawn(tmp_path / "s.tif"))
+    batch.target.setCurrentText("all slides of the cohort")
+    batch.out.set_path(tmp_path / "made")
+
+    press(qtbot, batch.save_button)
+
+    assert batch.status.text().startswith("Open a cohort first")
+    assert not (tmp_path / "made").exists()
+    assert batch.save_button.isEnabled()
+
+
+def test_what_is_wrong_with_one_slide_is_not_said_of_another(
+    qtbot, workspace, tmp_path
+):
+    panel = workspace.slide
+    panel.open(drawn(tmp_path / "n.tif", mpp=None))
+
+    with qtbot.waitSignal(panel.preview.failed, timeout=LONG):
+        panel.find_tissue()
+        panel.open(drawn(tmp_path / "s.tif"))  # before it is told what is wrong
+
+    assert panel.warning.text() == ""

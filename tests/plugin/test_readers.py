@@ -9,7 +9,12 @@ from napari.utils.notifications import notification_manager
 from mri_grids import ORIENTATIONS, oriented
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.volume import write_volume
-from napari_harm3.plugin.readers import folder_reader, slide_reader, volume_reader
+from napari_harm3.plugin.readers import (
+    cohort_reader,
+    folder_reader,
+    slide_reader,
+    volume_reader,
+)
 
 MARK = (8, 2, 5)
 OURS = "napari-harm3"
@@ -144,3 +149,32 @@ def test_a_damaged_file_is_told_and_opens_nothing(viewer, real_data, tmp_path):
     said = [record.message for record in notification_manager.records[before:]]
     assert len(viewer.layers) == 0
     assert any("flipped.nii.gz is damaged" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    "header", ["case_id,pcr", '"pcr","case_id"', '\ufeff"a ""b"", c", case_id ,pcr']
+)
+def test_a_cohort_table_is_known_by_its_header_as_csv_writes_it(tmp_path, header):
+    table = tmp_path / "cohort.csv"
+    table.write_text(f"{header}\r\nA,1\r\n", encoding="utf-8")
+
+    assert cohort_reader(str(table)) is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"axis-0,axis-1\r\n1,2\r\n", b"\xff\xfe"])
+def test_any_other_csv_is_left_to_napari(tmp_path, content):
+    table = tmp_path / "points.csv"
+    table.write_bytes(content)
+
+    assert cohort_reader(str(table)) is None
+
+
+def test_a_file_that_cannot_be_read_is_told_by_name_alone(tmp_path):
+    path = tmp_path / f"{'a' * 300}.nii.gz"
+
+    before = len(notification_manager.records)
+    assert volume_reader(str(path))(str(path)) == [(None,)]
+
+    (said,) = [record.message for record in notification_manager.records[before:]]
+    assert str(tmp_path) not in said
+    assert said.startswith(path.name)

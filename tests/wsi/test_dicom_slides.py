@@ -1,6 +1,8 @@
 """DICOM slides: a folder of files is one slide, and its damage is told."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pydicom
 import pytest
@@ -98,3 +100,35 @@ def test_openslide_reads_on_after_a_damaged_place(tmp_path):
     assert row["status"] == "damaged"
     part = bag(tmp_path, "d")
     assert part["coords"][part["status"] == 1].tolist() == [[224, 224]]
+
+
+def test_a_slide_is_closed_after_the_read_in_progress(tmp_path):
+    slide = open_slide(write_dicom_slide(tmp_path / "d"))
+    entered, go_on, closed = Event(), Event(), Event()
+    handle = slide._handle
+
+    class Slow:
+        def read_region(self, *where):
+            entered.set()
+            go_on.wait()
+            assert not closed.is_set()
+            return handle.read_region(*where)
+
+        def close(self):
+            handle.close()
+            closed.set()
+
+    slide._handle = Slow()
+    with ThreadPoolExecutor(2) as pool:
+        read = pool.submit(slide.read, 0, 150, 150, 50, 50)
+        assert entered.wait(60)
+        end = pool.submit(slide.close)
+        early = closed.wait(0.2)
+        go_on.set()
+        end.result(60)
+
+    assert not early
+    assert abs(read.result().astype(int) - biopsy()[150:200, 150:200]).mean() < 6
+    with pytest.raises(SlideError) as told:
+        slide.read(0, 150, 150, 50, 50)
+    assert_told(str(told.value), "d is closed")

@@ -14,6 +14,7 @@ from napari_harm3.plugin.layers import (
     AXES,
     HEAT,
     NOTHING,
+    SHIFT,
     UNITS,
     DrawnMaps,
     DrawnVolume,
@@ -61,6 +62,11 @@ class Hanging:
         if focus is not None:
             viewer.dims.set_point(0, focus[0])
 
+    def clear(self) -> None:
+        """Hang nothing."""
+        with self._viewer.layers.batched_update():
+            self._remove()
+
     def move(self, volumes: Sequence[DrawnVolume]) -> None:
         """Draw the case that hangs elsewhere, in the layers that are there.
 
@@ -87,6 +93,11 @@ class Hanging:
         self._viewer.dims.point = point
 
     @property
+    def empty(self) -> bool:
+        """Whether no case hangs."""
+        return not self._images
+
+    @property
     def grids(self) -> dict[str, DisplayGrid]:
         """Where the volumes are drawn now, by role."""
         return dict(self._grids)
@@ -104,12 +115,12 @@ class Hanging:
         if role not in self._grids:
             return
         by = slices * self._grids[role].scale[0]
-        self._shifts[role] = self._shifts.get(role, 0.0) + by
+        shift = self._shifts[role] = self._shifts.get(role, 0.0) + by
         image = self._images[role]
         for layer in (image, self._heats[role], self._annotations[role]):
             z, y, x = layer.translate
             layer.translate = (z + by, y, x)
-        shift = self._shifts[role]
+            layer.metadata[SHIFT] = shift  # what is saved lies where it belongs
         moved = f", moved {shift:+.0f} mm" if abs(shift) > 1e-6 else ""
         image.name = f"{TITLES[role]}{moved}"
 

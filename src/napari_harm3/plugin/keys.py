@@ -1,45 +1,78 @@
-"""Keys, in one place: shown by F1, chosen to keep off napari's own."""
+"""Keys, in one place: shown by F1, chosen to keep off napari's own.
 
-from collections.abc import Callable
+A panel binds its own when it is made, however it was opened.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import ref
 
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
-
-from napari_harm3.plugin.widgets.cases import CasesWidget
-from napari_harm3.plugin.widgets.explain import ExplainWidget
-from napari_harm3.plugin.widgets.explain_link import KEY
+from qtpy.QtWidgets import QWidget
 
 STEP = 0.05
+CLICK_THROUGH = "Shift-K"
+
+Act = Callable[[Any], object]
+Keys = Mapping[str, tuple[str, Act]]
+"""Key to what it does, in words and to its panel."""
+
+CASES: Keys = {
+    "Shift-Down": ("next case", lambda panel: panel.step(1)),
+    "Shift-Up": ("previous case", lambda panel: panel.step(-1)),
+    "Shift-B": ("as scanned or aligned", lambda panel: panel.align_button.swap()),
+    "Shift-R": (
+        "annotations on or off",
+        lambda panel: panel.session.hanging.toggle_annotations(),
+    ),
+}
+EXPLAIN: Keys = {
+    "Shift-H": (
+        "heat maps on or off",
+        lambda panel: panel.session.hanging.toggle_heat(),
+    ),
+    CLICK_THROUGH: (
+        "click through between slide and MRI",
+        lambda panel: panel.link.toggle(),
+    ),
+    "Shift-E": ("compute the explanation", lambda panel: panel.compute()),
+    "Shift-Escape": ("cancel", lambda panel: panel.cancel()),
+    "PageUp": ("higher heat threshold", lambda panel: _move(panel.threshold, STEP)),
+    "PageDown": ("lower heat threshold", lambda panel: _move(panel.threshold, -STEP)),
+    "Shift-PageUp": ("more opaque heat", lambda panel: _move(panel.opacity, STEP)),
+    "Shift-PageDown": ("less opaque heat", lambda panel: _move(panel.opacity, -STEP)),
+}
 
 
-def bind_keys(viewer: Viewer, cases: CasesWidget, explain: ExplainWidget) -> None:
-    """Bind every key of the two panels to the viewer."""
-    hanging = cases.session.hanging
-    actions: dict[str, tuple[str, Callable[[], object]]] = {
-        "Shift-Down": ("next case", lambda: cases.step(1)),
-        "Shift-Up": ("previous case", lambda: cases.step(-1)),
-        "Shift-H": ("heat maps on or off", hanging.toggle_heat),
-        "Shift-B": ("as scanned or aligned", cases.align_button.swap),
-        "Shift-R": ("annotations on or off", hanging.toggle_annotations),
-        KEY: ("click through between slide and MRI", explain.link.toggle),
-        "Shift-E": ("compute the explanation", explain.compute),
-        "Shift-Escape": ("cancel", explain.cancel),
-        "PageUp": ("higher heat threshold", lambda: _move(explain.threshold, STEP)),
-        "PageDown": ("lower heat threshold", lambda: _move(explain.threshold, -STEP)),
-        "Shift-PageUp": ("more opaque heat", lambda: _move(explain.opacity, STEP)),
-        "Shift-PageDown": ("less opaque heat", lambda: _move(explain.opacity, -STEP)),
-    }
-    for key, (_, act) in actions.items():
-        viewer.bind_key(key, _ignoring_viewer(act), overwrite=True)
-    sheet = "\n".join(f"{key}: {what}" for key, (what, _) in actions.items())
-    viewer.bind_key("F1", lambda _: show_info(sheet), overwrite=True)
+def bind_keys(viewer: Viewer, panel: QWidget, keys: Keys) -> None:
+    """Bind a panel's keys, and F1, in place of those of one that was closed."""
+    for key, (_, act) in keys.items():
+        viewer.bind_key(key, _to(panel, act), overwrite=True)
+    viewer.bind_key("F1", _tell, overwrite=True)
 
 
-def _ignoring_viewer(act: Callable[[], object]) -> Callable[[Viewer], None]:
-    def called(_: Viewer) -> None:
-        act()
+def _to(panel: QWidget, act: Act) -> Callable[[Viewer], None]:
+    """Return what napari calls; a panel that is closed is not kept alive by it."""
+    there = ref(panel)
 
-    return called
+    def pressed(_: Viewer) -> None:
+        living = there()
+        if living is not None:
+            act(living)
+
+    return pressed
+
+
+def _tell(_: Viewer) -> None:
+    panels = {"Cases": CASES, "Explain": EXPLAIN}
+    show_info(
+        "\n".join(
+            f"{key}: {what} ({panel})"
+            for panel, keys in panels.items()
+            for key, (what, _) in keys.items()
+        )
+    )
 
 
 def _move(slider: object, by: float) -> None:

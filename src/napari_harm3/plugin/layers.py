@@ -11,7 +11,7 @@ from napari.utils.colormaps import Colormap
 from numpy.typing import ArrayLike
 
 from napari_harm3.cohort.case import ROLES, TITLES, Case
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.display import DisplayGrid, display_grid
 from napari_harm3.mri.reading import read_volume
@@ -21,6 +21,8 @@ from napari_harm3.mri.volume import Geometry
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
 NOTHING = np.zeros((1, 1, 1), np.float32)
+SHIFT = "shift_mm"
+"""In a layer's metadata: how far along Z it is drawn from where it lies."""
 
 Transforms = Mapping[str, ArrayLike]
 """Role to 4x4, from RAS mm of the common space to RAS mm of the role's file."""
@@ -163,7 +165,7 @@ def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
             aligned=role in transforms,
         )
     except (Harm3Error, OSError) as error:
-        return DrawnVolume(role=role, message=str(error))
+        return DrawnVolume(role=role, message=sentence(error, path.name))
 
 
 def draw_maps(

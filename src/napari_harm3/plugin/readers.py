@@ -1,5 +1,6 @@
 """Files that napari opens through us: volumes, slides, and a cohort table."""
 
+import csv
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from napari import current_viewer
 from napari.utils.notifications import show_error, show_info
 
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.mri.dicom_headers import is_dicom
 from napari_harm3.mri.display import display_grid
 from napari_harm3.mri.reading import read_volume
@@ -71,11 +72,11 @@ def cohort_reader(path: str | Sequence[str]) -> Reader | None:
     if not isinstance(path, str):
         return None
     try:
-        with Path(path).open(encoding="utf-8-sig") as stream:
-            header = stream.readline()
-    except (OSError, UnicodeDecodeError):
+        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
         return None
-    names = [name.strip() for name in header.split(",")]
+    names = [name.strip() for name in header]
     return _reader(path, _cohort) if "case_id" in names else None
 
 
@@ -87,7 +88,7 @@ def _reader(path: str | Sequence[str], read: Callable[[Path], Layers]) -> Reader
         try:
             return read(Path(given))
         except (Harm3Error, OSError) as error:
-            show_error(str(error))
+            show_error(sentence(error, Path(given).name))
             return NOTHING
 
     return layers

@@ -3,8 +3,9 @@
 A slide in microns and volumes in millimetres cannot share one canvas.
 """
 
+import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ OUTLINE, HIGHLIGHT = "#18a558", "#ffd60a"
 NO_PIXELS = [np.zeros((1, 1, 3), np.uint8)]
 NO_COLOURS = np.zeros((0, 2)), (1.0, 1.0), np.zeros(0)
 EMPTY = "No slide"
+FAILED = "The slide cannot be shown: the log says why"
 READING = "No coarse level: reading all, {:.0%}"
 LINE_PIXELS = 1.6
 """Width of the outline on the screen."""
@@ -60,6 +62,7 @@ class SlideView(QWidget):
     """Level-0 x and y of a click; a drag is none."""
 
     _progressed = Signal(object, object, float)
+    _failed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,6 +76,7 @@ class SlideView(QWidget):
         self._under_mouse = -1
         self._pool = ThreadPoolExecutor(1)
         self._progressed.connect(self._coarse_read)
+        self._failed.connect(self._coarse_lost)
         self._canvas = QtViewer(self.model)
         self._image = self.model.add_image(
             NO_PIXELS, multiscale=True, rgb=True, name="slide", contrast_limits=(0, 255)
@@ -117,7 +121,8 @@ class SlideView(QWidget):
             self._show(levels)
             return
         self._say(READING.format(0))
-        self._pool.submit(self._read_coarse, slide, levels, picture)
+        reading = self._pool.submit(self._read_coarse, slide, levels, picture)
+        reading.add_done_callback(lambda done: self._tell_bug(slide, done))
 
     def clear(self) -> None:
         """Show nothing."""
@@ -259,6 +264,15 @@ class SlideView(QWidget):
             if slide is not self.slide:
                 return
             self._progressed.emit(slide, levels, done / of)
+
+    def _tell_bug(self, slide: Slide, done: Future[None]) -> None:
+        if error := done.exception():
+            logging.getLogger(__name__).error("The slide failed.", exc_info=error)
+            self._failed.emit(slide)
+
+    def _coarse_lost(self, slide: Slide) -> None:
+        if slide is self.slide:
+            self._say(FAILED)
 
     def _coarse_read(
         self, slide: Slide, levels: list[SlideLevel], share: float

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # per binding
 
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.plugin.slide_view import ACCEPTED, DAMAGED, REJECTED
 from napari_harm3.wsi.config import AnyTissueConfig, ClamTissueConfig, PatchConfig
 from napari_harm3.wsi.contours import outlines
@@ -70,7 +70,8 @@ class TissuePreview(QObject):
     """The wish and its outline, before the patches are laid."""
 
     found = Signal(object)
-    failed = Signal(str)
+    failed = Signal(object, str)
+    """The wish and what is wrong."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -105,7 +106,7 @@ class TissuePreview(QObject):
             if wish is self._latest:
                 self.found.emit(_preview(wish, slide, tissue, outline))
         except (Harm3Error, OSError) as error:
-            self.failed.emit(str(error))
+            self.failed.emit(wish, sentence(error, wish.slide.name))
 
     def _opened(self, wish: Wish) -> Slide:
         same = self._slide is not None and self._slide.path == wish.slide

@@ -43,9 +43,7 @@ def main() -> int:
         workspace.explain.model_path.set_path(arguments.model)
         session.model = arguments.model
     if arguments.explanation is not None:
-        session.case_drawn.connect(
-            lambda _: workspace.explain.load(arguments.explanation)
-        )
+        _load_when_drawn(workspace, arguments.explanation)
         _ask_when_drawn(workspace, arguments)
     if arguments.screenshot is not None:
         _picture_when_drawn(viewer, workspace, arguments)
@@ -53,6 +51,17 @@ def main() -> int:
     napari.run()
     session.close()
     return 0
+
+
+def _load_when_drawn(workspace: Workspace, folder: Path) -> None:
+    """Show an explanation over the first case that hangs, and over no other."""
+    session = workspace.session
+
+    def load(_: object) -> None:
+        session.case_drawn.disconnect(load)
+        workspace.explain.load(folder)
+
+    session.case_drawn.connect(load)
 
 
 def _ask_when_drawn(workspace: Workspace, arguments: argparse.Namespace) -> None:

@@ -7,7 +7,6 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QByteArray, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from napari_harm3.plugin.keys import bind_keys
 from napari_harm3.plugin.session import SLIDE_DOCK, Session
 from napari_harm3.plugin.widgets.cases import CasesWidget
 from napari_harm3.plugin.widgets.explain import ExplainWidget
@@ -62,7 +61,6 @@ def open_workspace(viewer: Viewer) -> Workspace:
     QTimer.singleShot(0, lambda: _arrange(viewer, cases_dock, explain_dock, size))
     room = _Room(session)
     session.slide_view().opened.connect(room.share)
-    bind_keys(viewer, _as(cases, CasesWidget), _as(explain, ExplainWidget))
     return Workspace(
         session=session,
         cases=_as(cases, CasesWidget),

@@ -19,6 +19,7 @@ from napari_harm3.mri.display import ZYX_OF_RAS, DisplayGrid, display_grid
 from napari_harm3.mri.labels import labels_on_grid
 from napari_harm3.mri.reading import kind_of
 from napari_harm3.mri.volume import Geometry, write_volume
+from napari_harm3.plugin.layers import SHIFT
 from napari_harm3.plugin.readers import read_layer_file
 
 Attributes = Mapping[str, Any]
@@ -88,6 +89,9 @@ class _Layer:
         self.name = str(attributes.get("name", "the layer"))
         self.world = _world(attributes)
         self.origin = self._origin(attributes)
+        # A volume that was scrolled alone is drawn elsewhere than where it lies.
+        own = attributes.get("metadata") or {}
+        self.world[0, 3] -= (self.origin or own).get(SHIFT, 0.0)
 
     def native(self) -> tuple[Shaped[np.ndarray, "X Y Z"], Float[np.ndarray, "4 4"]]:
         """Return the voxels on the grid of their volume, or on the layer's own."""
@@ -185,6 +189,7 @@ class _Layer:
         grid = _grid(metadata)
         drawn = np.diag([*grid.scale, 1.0])
         drawn[:3, 3] = grid.translate
+        drawn[0, 3] += metadata.get(SHIFT, 0.0)
         return grid.shape == self.drawn.shape and np.allclose(
             drawn, self.world, atol=CLOSE_MM
         )

@@ -6,7 +6,7 @@ file is plain RGB tiles, they are decoded without it, several times faster.
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from threading import Lock
 
 import numpy as np
 import openslide
@@ -56,6 +56,7 @@ class Slide:
             require_plausible(source_mpp)
         self._file = file_of(path, is_dicom_slide)
         self._files = SlideFiles(self._file)
+        self._lock = Lock()
         self._handle, why = _with_openslide(self._file)
         # Asked first: after a fault OpenSlide refuses to tell them.
         self._properties: Mapping[str, str] = (
@@ -81,19 +82,15 @@ class Slide:
     def __enter__(self) -> "Slide":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._handle is not None:
-            self._handle.close()
-            self._handle = None
+        """Let go of the file, when nobody reads of it any more."""
+        with self._lock:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
         if self._tiff is not None:
             self._tiff.close()
 
@@ -253,17 +250,20 @@ class Slide:
     def _composited(
         self, level: int, x: int, y: int, width: int, height: int
     ) -> UInt8[np.ndarray, "height width 3"]:
-        if self._handle is None:
-            raise SlideError(f"{self.name} is closed, or its file is gone: open it.")
-        try:
-            region = self._handle.read_region((x, y), level, (width, height))
-        except openslide.OpenSlideError as error:
-            # OpenSlide refuses everything after a fault: open the file anew.
-            self._handle.close()
-            self._handle, _ = _with_openslide(self._file)
-            raise SlideError(
-                f"{self.name} is damaged near x {x}, y {y}: copy it again."
-            ) from error
+        with self._lock:
+            if self._handle is None:
+                raise SlideError(
+                    f"{self.name} is closed, or its file is gone: open it."
+                )
+            try:
+                region = self._handle.read_region((x, y), level, (width, height))
+            except openslide.OpenSlideError as error:
+                # OpenSlide refuses everything after a fault: open the file anew.
+                self._handle.close()
+                self._handle, _ = _with_openslide(self._file)
+                raise SlideError(
+                    f"{self.name} is damaged near x {x}, y {y}: copy it again."
+                ) from error
         return _laid_on(self._background, np.asarray(region))
 
 

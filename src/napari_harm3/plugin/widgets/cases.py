@@ -20,6 +20,7 @@ from napari_harm3.cohort.case import ROLES, TITLES, Case
 from napari_harm3.cohort.table import Cohort, external_files
 from napari_harm3.errors import Harm3Error
 from napari_harm3.plugin.client import Listener
+from napari_harm3.plugin.keys import CASES, bind_keys
 from napari_harm3.plugin.layers import DrawnVolume, draw_case
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.parts import WARNING, PathField, Table, note
@@ -78,10 +79,12 @@ class CasesWidget(QWidget):
         layout.addWidget(self.status)
         layout.addWidget(self.faults)
         self._enable()
+        self.session.cohort_changed.connect(self._take_down)
         self.session.cohort_changed.connect(self._show_cohort)
         self.session.case_changed.connect(self._load)
         if self.session.cohort is not None:
             self._show_cohort(self.session.cohort)
+        bind_keys(napari_viewer, self, CASES)
 
     def open_cohort(self, path: Path) -> None:
         """Read a table; one that is not in order is told, and changes nothing."""
@@ -114,6 +117,12 @@ class CasesWidget(QWidget):
                 else -by
             )
             self.session.open_case(names[(at + by) % len(names)])
+
+    def _take_down(self) -> None:
+        """Hang nothing of the cohort before; a slide that was opened alone stays."""
+        if not self.session.hanging.empty:
+            self.session.hanging.clear()
+            self.session.slide_view().clear()
 
     def _show_cohort(self, cohort: Cohort) -> None:
         self.table_path.set_path(cohort.path)

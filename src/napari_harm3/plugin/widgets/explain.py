@@ -24,6 +24,7 @@ from napari_harm3.config import from_plain, recipe_hash, to_plain
 from napari_harm3.explain.config import Also, ExplainConfig, ExplainRequest
 from napari_harm3.plugin.client import Listener
 from napari_harm3.plugin.forms import ConfigForm, FieldGrid, Shown
+from napari_harm3.plugin.keys import EXPLAIN, bind_keys
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.explain_agreement import AgreementBox
 from napari_harm3.plugin.widgets.explain_link import LinkBox
@@ -42,6 +43,8 @@ LAYERS = ("last", "stage4", "stage3", "stage2", "stage1", "stem")
 """Of every encoder here, the coarsest first; a model says which of them it has."""
 
 OTHERS = "also_agreement.json"
+BEGIN = "Open a case, choose a model, press Compute."
+MADE_UP = "Trained on made-up patients (phantom): says nothing about a real one."
 NO_VOLUME = "The model sees no volume, so there is no map to compare."
 NOT_COMPARED = "These maps show what a part responds to: no annotation says where."
 ALSO: dict[Also, tuple[str, str]] = {
@@ -91,7 +94,7 @@ class ExplainWidget(QWidget):
         self.probability.setRange(0, 1000)
         self.probability.setFormat("not computed")
         self.origin = note("", WARNING)
-        self.status = note("Open a case, choose a model, press Compute.")
+        self.status = note(BEGIN)
         self.maps = MapBox(self.session)
         self.linked = LinkedVolumes(napari_viewer, self.session)
         self.threshold = _slider(0.35, "Share of the peak below which heat is clear")
@@ -105,9 +108,11 @@ class ExplainWidget(QWidget):
         self.maps.ready.connect(self._lay)
         self.link.changed.connect(self._show_heat)
         self._hear(self.session)
+        bind_keys(napari_viewer, self, EXPLAIN)
         self._enable()
 
     def _hear(self, session: Session) -> None:
+        session.cohort_changed.connect(self._forget)
         session.case_changed.connect(self._case_changed)
         session.explained.connect(self._show)
         session.moved.connect(self._follow)
@@ -196,9 +201,12 @@ class ExplainWidget(QWidget):
                 (folder / "explanation.json").read_text(encoding="utf-8")
             )
             agreement = json.loads((folder / "agreement.json").read_text("utf-8"))
-            others = _read_others(folder)
-        except (OSError, ValueError):
+            explained, others = about["case_id"], _read_others(folder)
+        except (OSError, ValueError, LookupError):
             show_error(f"{folder.name} is no finished explanation: compute it again.")
+            return
+        if self.session.case is None or explained != self.session.case.case_id:
+            show_error(f"{folder.name} explains {explained}: open that case first.")
             return
         also = dict(maps_in(folder))
         link = folder / "link.npz"
@@ -215,7 +223,8 @@ class ExplainWidget(QWidget):
         self.session.model = path
         self._enable()
 
-    def _case_changed(self, case: Case) -> None:
+    def _forget(self) -> None:
+        """Keep nothing of a case."""
         self.cancel()
         self.maps.forget()
         self.link.forget()
@@ -223,8 +232,12 @@ class ExplainWidget(QWidget):
         self.probability.setFormat("not computed")
         self.figures.fill({})
         self.origin.setText("")
-        self.status.setText(f"{case.case_id}: press Compute.")
+        self.status.setText(BEGIN)
         self._enable()
+
+    def _case_changed(self, case: Case) -> None:
+        self._forget()
+        self.status.setText(f"{case.case_id}: press Compute.")
 
     def _progressed(self, answer: Answer) -> None:
         if answer.warning:
@@ -262,19 +275,16 @@ class ExplainWidget(QWidget):
         probability = explanation["probability"]
         self.probability.setValue(round(1000 * probability))
         self.probability.setFormat(f"{probability:.2f}  ({explanation['seen']})")
-        trained_on = explanation["trained_on"]
-        self.origin.setText(
-            "Trained on made-up patients (phantom): says nothing about a real one."
-            if explanation["made_up"]
-            else ""
-        )
+        made_up = explanation["made_up"]
+        self.origin.setText(MADE_UP if made_up else "")
+        named = "" if made_up else f"Trained on {explanation['trained_on']}. "
         cell = " x ".join(f"{mm:.0f}" for mm in explanation["cell_mm"])
         fine = f"One cell of the map is {cell} mm." if cell else "It sees no volume."
         if explanation.get("cells_assumed"):
             fine += " Where cells lie is assumed: the model does not say."
         silent = [TITLES[role] for role in explanation["messages"]]
         quiet = f" No positive evidence in: {', '.join(silent)}." if silent else ""
-        self.status.setText(f"Trained on {trained_on}. {fine}{quiet}")
+        self.status.setText(f"{named}{fine}{quiet}")
         self._laid = False
         self.link.offer(explanation)
         self.maps.offer(explanation)
@@ -290,10 +300,18 @@ class ExplainWidget(QWidget):
         self._show_heat()
         self._compare(explanation)
         if not self._laid:
-            attention = Path(explanation["attention"]).read_text(encoding="utf-8")
-            self._attention, self._laid = json.loads(attention), True
-            self.session.slide_view().show_attention(self._attention)
+            self._lay_attention(Path(explanation["attention"]))
+            self._laid = True
         self.drawn.emit(explanation)
+
+    def _lay_attention(self, path: Path) -> None:
+        """Colour the slide by a file; a damaged one is told, and colours nothing."""
+        try:
+            self._attention = json.loads(path.read_text(encoding="utf-8"))
+            self.session.slide_view().show_attention(self._attention)
+        except (OSError, ValueError, LookupError, TypeError):
+            self._attention = {"features": []}
+            show_error(f"{path.name} is damaged: explain the case again.")
 
     def _colour_slide(self) -> None:
         """Colour another slide of the case as the one before was."""

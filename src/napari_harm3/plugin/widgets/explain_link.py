@@ -21,12 +21,12 @@ from napari_harm3.errors import ModelError
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.plugin.clicks import on_click
 from napari_harm3.plugin.cross_hair import CrossHair
+from napari_harm3.plugin.keys import CLICK_THROUGH
 from napari_harm3.plugin.layers import DrawnMaps, Place
 from napari_harm3.plugin.link_layers import cell_mm, link_maps, own_ras, strongest
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.parts import choice, note
 
-KEY = "Shift-K"
 TOP = 5
 """Patches that are outlined."""
 
@@ -43,8 +43,8 @@ TIPS = {
 }
 TIP = (
     "Click a patch to see where in the MRI it looks, or a place in a volume to see "
-    f"the patches that look there ({KEY}). Attention is where the network looks, not "
-    "why it decides."
+    f"the patches that look there ({CLICK_THROUGH}). Attention is where the network "
+    "looks, not why it decides."
 )
 READY = "Click a patch on the slide, or a place in a volume."
 NO_LINK = "This model has no attention from slide to MRI, Eq. (6), to click through"

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_harm3.cohort.case import Case
-from napari_harm3.errors import Harm3Error
+from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.jobs import review
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.parts import note
@@ -59,6 +59,7 @@ class ReviewWidget(QWidget):
         layout.addWidget(self.status)
         layout.addStretch(1)
         self.verdicts.buttonClicked.connect(lambda _: self._enable())
+        self.session.cohort_changed.connect(self._forget)
         self.session.case_changed.connect(self._case_changed)
         self.session.explained.connect(self._explained)
         self._enable()
@@ -88,30 +89,36 @@ class ReviewWidget(QWidget):
                 ),
             )
         except (Harm3Error, OSError) as error:
-            show_error(str(error))
+            show_error(sentence(error, "The review"))
             return
         self.status.setText(f"Saved: {path.name}, {verdict}.")
 
-    def _case_changed(self, case: Case) -> None:
-        self.case_label.setText(case.case_id)
+    def _forget(self) -> None:
+        """Keep nothing of a case."""
+        self.case_label.setText("-")
         self.prediction.setText("not computed")
         self.comment.clear()
         self.verdicts.setExclusive(False)
         for button in self.buttons.values():
             button.setChecked(False)
         self.verdicts.setExclusive(True)
+        self.status.setText("")
+        self._enable()
+
+    def _case_changed(self, case: Case) -> None:
+        self._forget()
+        self.case_label.setText(case.case_id)
+        self.status.setText("Not reviewed yet.")
         try:
             earlier = review.load(self.session.work / "reviews").get(case.case_id)
         except Harm3Error as error:
             self.status.setText(str(error))
-            earlier = None
+            return
         if earlier is not None:
             self.buttons[earlier.verdict].setChecked(True)
             self.comment.setPlainText(earlier.comment)
             self.status.setText(f"Reviewed {earlier.time[:16]} by {earlier.reader}.")
-        else:
-            self.status.setText("Not reviewed yet.")
-        self._enable()
+            self._enable()
 
     def _explained(self, explanation: dict[str, Any]) -> None:
         self.prediction.setText(

@@ -49,6 +49,7 @@ from napari_harm3.wsi.patches import read_patch
 from napari_harm3.wsi.resolution import PLAUSIBLE_MPP
 from napari_harm3.wsi.slide import Slide
 
+NO_SLIDE = "Open a case with a slide, or a slide here."
 THUMBNAIL = 112
 SLIDES = "Slides (*.svs *.tif *.tiff *.ndpi *.mrxs *.scn *.bif *.dcm);;All files (*)"
 TISSUE_FIELDS = {
@@ -84,7 +85,7 @@ class SlideWidget(QWidget):
         self.outline = QCheckBox("outline")
         self.accepted = QCheckBox("patches")
         self.rejected = QCheckBox("rejected ones")
-        self.counts = note("Open a case with a slide, or a slide here.")
+        self.counts = note(NO_SLIDE)
         self.warning = note(style=WARNING)
         self.preset = choice(PRESETS)
         self.tissue = ConfigForm(TissueConfig(), TISSUE_FIELDS)
@@ -158,12 +159,16 @@ class SlideWidget(QWidget):
             box.toggled.connect(self._redraw)
         self.preview.outlined.connect(self._show_outline)
         self.preview.found.connect(self._show)
-        self.preview.failed.connect(self.warning.setText)
+        self.preview.failed.connect(self._say_failed)
         self.session.case_drawn.connect(self._show_slides)
+        self.session.cohort_changed.connect(self._cohort_changed)
         view = self.session.slide_view()
         view.opened.connect(self._slide_opened)
         view.hovered.connect(self._show_patch)
         self.destroyed.connect(self.preview.close)
+
+    def _cohort_changed(self) -> None:
+        self._show_slides(None)
 
     def _show_slides(self, case: Case | None) -> None:
         self.slides.clear()
@@ -184,6 +189,7 @@ class SlideWidget(QWidget):
 
     def _slide_opened(self, slide: Slide | None) -> None:
         self.shown = None
+        self.counts.setText(NO_SLIDE)
         self.warning.setText("" if slide is None else slide.mpp_note)
         if slide is not None:
             mpp = "unknown" if slide.mpp is None else f"{slide.mpp[0]:.3g}"
@@ -210,13 +216,21 @@ class SlideWidget(QWidget):
             self.find_tissue()
 
     def _show_outline(self, wish: Wish, outline: Rings) -> None:
-        view = self.session.slide_view()
-        if view.slide is not None and view.slide.path == wish.slide:
-            view.show_tissue(outline)
+        if self._is_on_show(wish):
+            self.session.slide_view().show_tissue(outline)
+
+    def _say_failed(self, wish: Wish, message: str) -> None:
+        if self._is_on_show(wish):
+            self.warning.setText(message)
+
+    def _is_on_show(self, wish: Wish) -> bool:
+        """Return whether a wish was for the slide as it is open now."""
+        slide = self.session.slide_view().slide
+        wished = wish.slide, wish.mpp
+        return slide is not None and (slide.path, slide.stated_mpp) == wished
 
     def _show(self, found: Preview) -> None:
-        slide = self.session.slide_view().slide
-        if slide is None or slide.path != found.wish.slide:
+        if not self._is_on_show(found.wish):
             return
         self.shown = found
         self.warning.setText(found.warning)

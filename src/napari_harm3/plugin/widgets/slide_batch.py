@@ -106,7 +106,10 @@ class SlideBatch(QWidget):
         if self.out.path is None:
             self.status.setText("Choose an output folder first.")
             return
-        if self.target.currentText() == ALL and cohort is not None:
+        if self.target.currentText() == ALL:
+            if cohort is None:
+                self.status.setText(f"Open a cohort first, to work on {ALL}.")
+                return
             params["slides"] = [str(cohort.path)]
             params["allow_external"] = self._session.allow_external
         elif slide is not None:

@@ -1,0 +1,145 @@
+"""What was found of one case is never seen on another."""
+
+import json
+import sys
+
+import pytest
+from napari.utils.notifications import notification_manager
+
+from link_folders import write_folder
+from napari_harm3.cohort.table import read_cohort
+from napari_harm3.plugin import view
+from napari_harm3.plugin.session import Session
+from window_steps import LONG, press
+
+pytestmark = pytest.mark.gui
+
+
+def heat_is_seen(viewer):
+    return any(one.visible for one in viewer.layers if one.name.endswith("heat"))
+
+
+def load(qtbot, hung, folder):
+    with qtbot.waitSignal(hung.explain.drawn, timeout=LONG):
+        hung.explain.load(folder)
+
+
+def test_an_explanation_from_the_command_line_is_not_seen_on_the_next_case(
+    qtbot, viewer, prepared_cohort, tmp_path, monkeypatch
+):
+    first = read_cohort(prepared_cohort).case("HN-0001")
+    folder = write_folder(tmp_path / "explanation", first)
+    words = ["view", str(prepared_cohort), "--explanation", str(folder)]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(view.napari, "Viewer", lambda **_: viewer)
+    session = Session.of(viewer)
+
+    def look():
+        cases, explain = (
+            viewer.window.add_plugin_dock_widget("napari-harm3", f"HARM3 {name}")[1]
+            for name in ("Cases", "Explain")
+        )
+        with qtbot.waitSignal(explain.drawn, timeout=LONG):
+            pass
+        assert heat_is_seen(viewer)
+        told = len(notification_manager.records)
+        with qtbot.waitSignal(session.case_drawn, timeout=LONG):
+            press(qtbot, cases.next_button)
+        assert session.case.case_id == "HN-0002"
+        assert session.explanation is None
+        assert explain.probability.text() == "not computed"
+        assert not heat_is_seen(viewer)
+        assert len(notification_manager.records) == told
+
+    monkeypatch.setattr(view.napari, "run", look)
+    assert view.main() == 0
+
+
+def test_an_explanation_of_another_case_is_refused_in_a_sentence(
+    hung, prepared_cohort, tmp_path
+):
+    other = read_cohort(prepared_cohort).case("HN-0001")
+
+    hung.explain.load(write_folder(tmp_path / "other", other))
+
+    assert hung.session.explanation is None
+    said = notification_manager.records[-1].message
+    assert said == "other explains HN-0001: open that case first."
+
+
+def test_another_cohort_takes_everything_down(qtbot, hung, viewer, tmp_path):
+    explain, review, slide = hung.explain, hung.review, hung.slide
+    load(qtbot, hung, write_folder(tmp_path / "explanation", hung.session.case))
+    press(qtbot, review.buttons["agree"])
+    review.comment.setPlainText("looks at the jaw")
+    assert review.save_button.isEnabled()
+    table = tmp_path / "cohort.csv"
+    table.write_text("case_id,pcr\nA,1\n")
+
+    hung.cases.open_cohort(table)
+
+    assert len(viewer.layers) == 0
+    assert hung.session.slide_view().slide is None
+    assert slide.slides.count() == 0
+    assert "Open a case" in slide.counts.text()
+    assert explain.probability.text() == "not computed"
+    assert explain.origin.text() == ""
+    assert explain.agreement.rowCount() == 0
+    assert not explain.compute_button.isEnabled()
+    assert review.case_label.text() == "-"
+    assert review.prediction.text() == "not computed"
+    assert review.verdict() is None
+    assert review.comment.toPlainText() == ""
+    assert not review.save_button.isEnabled()
+
+
+def test_a_slide_that_was_opened_alone_stays(workspace, prepared_cohort):
+    folder = prepared_cohort.parent / "HN-0001"
+    workspace.slide.open(folder / "biopsy.tif")
+
+    workspace.cases.open_cohort(prepared_cohort)
+
+    assert workspace.session.slide_view().slide.name == "biopsy.tif"
+
+
+@pytest.mark.parametrize("content", ['{"features": [', "{}", '{"features": [7]}'])
+def test_a_damaged_attention_is_told_and_the_maps_are_shown(
+    qtbot, hung, viewer, tmp_path, content
+):
+    folder = write_folder(tmp_path / "explanation", hung.session.case)
+    (folder / "slide_attention.geojson").write_text(content)
+
+    load(qtbot, hung, folder)
+
+    said = notification_manager.records[-1].message
+    assert said == "slide_attention.geojson is damaged: explain the case again."
+    assert heat_is_seen(viewer)
+    assert len(hung.session.slide_view().attention.data) == 0
+
+
+@pytest.mark.parametrize("made_up", [True, False])
+def test_what_a_model_was_trained_on_is_said_once(qtbot, hung, tmp_path, made_up):
+    folder = write_folder(tmp_path / "explanation", hung.session.case)
+    about = json.loads((folder / "explanation.json").read_text())
+    about |= {"made_up": made_up, "trained_on": "phantom" if made_up else "Clinic"}
+    (folder / "explanation.json").write_text(json.dumps(about))
+
+    load(qtbot, hung, folder)
+
+    explain = hung.explain
+    assert (explain.origin.text() != "") == made_up
+    assert explain.status.text().startswith("Trained on Clinic. ") != made_up
+    assert "One cell of the map is 30 x 40 x 50 mm." in explain.status.text()
+    assert f"{explain.origin.text()} {explain.status.text()}".count("Trained on") == 1
+
+
+def test_a_review_that_cannot_be_saved_is_told_by_name_alone(qtbot, hung, tmp_path):
+    hung.session._work = tmp_path
+    (tmp_path / "reviews").write_text("no folder")
+    press(qtbot, hung.review.buttons["agree"])
+
+    press(qtbot, hung.review.save_button)
+
+    said = notification_manager.records[-1].message
+    assert said.startswith("reviews: ")
+    assert str(tmp_path) not in said
