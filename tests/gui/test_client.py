@@ -63,6 +63,15 @@ def test_to_cancel_a_request_that_waits_leaves_the_running_one_alone(
     assert running.failures == []
 
 
+def test_a_bug_is_told_in_a_sentence_and_logged_whole(qtbot, client, caplog):
+    heard = Heard(client, "make_phantom", out="no\0path", config={"cases": 1})
+
+    qtbot.waitUntil(lambda: heard.failures != [], timeout=LONG)
+
+    assert heard.failures == ["The worker met a bug; its traceback is in the log."]
+    assert "Traceback" in caplog.text
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing else hangs so well")
 def test_a_running_job_that_hangs_is_killed_and_no_other_is(qtbot, client, make):
     running = make("running", 50)

@@ -19,7 +19,7 @@ from napari_harm3.artifacts import atomic_path
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.errors import ModelError
 from napari_harm3.explain.baselines import baseline_maps
-from napari_harm3.explain.capture import check_layer, evaluating
+from napari_harm3.explain.capture import LAST, check_layer, evaluating
 from napari_harm3.explain.case import ExplainedVolume
 from napari_harm3.explain.cells import CellGrid, Centres, cell_grid, drawn
 from napari_harm3.explain.config import Also, ExplainRequest, OcclusionConfig, Target
@@ -67,7 +67,8 @@ def check_request(predictor: Predictor, request: ExplainRequest) -> None:
     ModelError
         If it has no LD-VAE to show the halves of, no such layer, or looks at no volume.
     """
-    check_layer(predictor.network(predictor.folds[0]), request.maps.layer)
+    if request.maps.layer != LAST:  # which every network has
+        check_layer(predictor.network(predictor.folds[0]), request.maps.layer)
     if not request.also and not request.checks:
         return
     method = predictor.config.method

@@ -1,5 +1,6 @@
 """The viewer's end of the worker: asks, and passes on what comes back."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -8,13 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal, per binding
-    QObject,
-    QProcess,
-    QProcessEnvironment,
-    QTimer,
-    Signal,
-)
+from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, QTimer
 
 from napari_harm3.worker.arrays import take_arrays
 from napari_harm3.worker.messages import Answer, Request
@@ -46,9 +41,6 @@ class Listener:
 
 class Client(QObject):
     """Starts the worker on first need, and again after it died."""
-
-    crashed = Signal(str)
-    """A bug's traceback, or that the worker died."""
 
     def __init__(self, work: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -131,7 +123,7 @@ class Client(QObject):
                 done = Request(id=answer.id, kind="done_with_arrays")
                 self._process.write(done.line())
         elif answer.kind == "crashed":
-            self.crashed.emit(answer.text)
+            logging.getLogger(__name__).error("The worker met a bug.\n%s", answer.text)
             listener.failed("The worker met a bug; its traceback is in the log.")
         else:
             listener.failed(answer.text)
