@@ -104,6 +104,22 @@ def test_the_sample_is_made_while_the_window_lives(qtbot, viewer, sample):
     assert len(viewer.layers) == 12
 
 
+def test_a_slide_leaves_room_for_the_volumes_beside_it(qtbot, viewer, sample):
+    viewer.window.resize(1560, 1000)
+    viewer.open_sample("napari-harm3", "phantom")
+    session = Session.of(viewer)
+    with qtbot.waitSignal(session.case_drawn, timeout=LONG):
+        pass
+    slide = session.slide_view()
+
+    # It is narrow, and the whole slide is in sight.
+    qtbot.waitUntil(lambda: slide.width() < 0.35 * viewer.window._qt_window.width())
+    first, last = slide.model.layers["slide"].extent.world
+    qtbot.waitUntil(
+        lambda: (last - first)[1] * slide.model.scene.camera.zoom <= slide.width()
+    )
+
+
 def test_a_cohort_that_is_opened_meanwhile_stays(
     qtbot, viewer, sample, prepared_cohort
 ):

@@ -7,8 +7,10 @@ from napari.viewer import Viewer
 from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal, per binding
     QObject,
     Qt,
+    QTimer,
     Signal,
 )
+from qtpy.QtWidgets import QDockWidget
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Cohort, read_cohort
@@ -19,6 +21,7 @@ from napari_harm3.plugin.slide_view import SlideView
 
 WORK = ".harm3"
 SLIDE_DOCK = "HARM3 biopsy"
+SLIDE_SHARE = 0.3
 
 
 class Session(QObject):
@@ -128,13 +131,23 @@ class Session(QObject):
         """Return the slide's dock, made on first need."""
         if self._slide is None:
             self._slide = SlideView()
-            self.viewer.window.add_dock_widget(
+            dock = self.viewer.window.add_dock_widget(
                 self._slide, name=SLIDE_DOCK, area="right"
             )
+            # Qt gives docks their size when the window is laid out, so that is after.
+            QTimer.singleShot(0, lambda: self._make_room(dock))
             self._slide.clicked.connect(self.slide_clicked)
             self._slide.opened.connect(self.slide_opened)
             self._slide.destroyed.connect(self._forget_slide)
         return self._slide
+
+    def _make_room(self, dock: QDockWidget) -> None:
+        """Give the slide its share of the window; else it takes what volumes need."""
+        if self._slide is not None:
+            window = self.viewer.window._qt_window
+            width = round(SLIDE_SHARE * window.width())
+            window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
+            QTimer.singleShot(0, self._slide.model.reset_view)
 
     def _forget_slide(self) -> None:
         self._slide = None
