@@ -7,7 +7,7 @@ from dataclasses import replace
 import h5py
 import pytest
 
-from napari_harm3.cohort.table import FILE_COLUMNS
+from napari_harm3.cohort.rows import FILE_COLUMNS
 from napari_harm3.errors import FeatureError
 from napari_harm3.jobs.prediction import predict
 from napari_harm3.jobs.progress import result_of
