@@ -47,11 +47,9 @@ class RowReader:
 
     def fault(self, row: int | None, column: str | None, message: str) -> None:
         """Keep what must be put right."""
-        """Keep what must be put right."""
         self.faults.append(Fault(row, column, message))
 
     def case(self, number: int, cells: Sequence[str]) -> Case:
-        """Return the case of a row, as far as its cells can be read."""
         """Return the case of a row, as far as its cells can be read."""
         if len(cells) != len(self.header):
             self.fault(

@@ -17,7 +17,7 @@ from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.other_maps import OtherMap, OtherMaps
 from napari_harm3.mri.display import ZYX_OF_RAS, DisplayGrid, display_grid
 from napari_harm3.report.figures import INK, PAPER
-from napari_harm3.report.slide_figure import slide_figure
+from napari_harm3.report.slide_figure import heading_of, slide_figure
 
 ANNOTATION = "#36d7b7"
 HEAT = LinearSegmentedColormap.from_list(
@@ -52,7 +52,6 @@ MOST_CELLS = 16
 HEADING = 0.55
 """Height of the strip above the pictures, inches."""
 
-MADE_UP = "   model of a made-up cohort (phantom)"
 METHODS = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
@@ -128,7 +127,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
     model that looks at the slide alone, its maps.
     """
     if not explanation.volumes:
-        return slide_figure(explanation, _heading(explanation))
+        return slide_figure(explanation)
     note = f"{map_name(explanation.config)}, one scale for all four"
     return _stacked(explanation, [_own(explanation)], note)
 
@@ -205,7 +204,7 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
     axes[-1, 0].set_ylabel("Annotation", color=INK, fontsize=10)
     cell = " x ".join(f"{mm:.0f}" for mm in explanation.cell_mm)
     heading = figure.suptitle(
-        _heading(explanation),
+        heading_of(explanation),
         y=1 - 0.1 / height,
         va="top",
         color=INK,
@@ -220,13 +219,6 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
         fontsize=9,
     )
     return figure
-
-
-def _heading(explanation: Explanation) -> str:
-    return (
-        f"{explanation.case_id}   p(pCR) {explanation.probability:.2f}   "
-        f"{explanation.seen}{MADE_UP if explanation.made_up else ''}"
-    )
 
 
 def _view(explained: ExplainedVolume) -> _View:

@@ -1,7 +1,5 @@
 """A case's slide maps as one picture, where the model looks at nothing else."""
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
@@ -12,6 +10,7 @@ from napari_harm3.explain.wsi_attention import heat_raster, relative
 from napari_harm3.report.figures import INK, PAPER
 from napari_harm3.wsi.heat_pyramid import COLD, HOT
 
+MADE_UP = "   model of a made-up cohort (phantom)"
 MOST_SLIDES = 4
 NO_EVIDENCE = "nothing on the slide speaks for the target"
 SIDE_INCHES = 4.0
@@ -24,25 +23,26 @@ COLOURS = LinearSegmentedColormap.from_list("harm3-patches", [COLD / 255, HOT / 
 """Those of the pyramids and of QuPath."""
 
 
-def slide_figure(explanation: Explanation, heading: str) -> Figure:
-    """Return each kind of map of the slides, patch by patch; white where none lies.
+def heading_of(explanation: Explanation) -> str:
+    """Return what a picture of a case is headed by."""
+    return (
+        f"{explanation.case_id}   p(pCR) {explanation.probability:.2f}   "
+        f"{explanation.seen}{MADE_UP if explanation.made_up else ''}"
+    )
 
-    Parameters
-    ----------
-    explanation
-        Of the case.
-    heading
-        What the case and its prediction are.
-    """
+
+def slide_figure(explanation: Explanation) -> Figure:
+    """Return each kind of map of the slides, patch by patch; white where none lies."""
     maps, places = explanation.slide.maps, explanation.slide.places
     kinds = [kind for kind in KINDS if kind in maps]
     slides = [
         n for n in range(len(places.names)) if places.known[places.slide == n].any()
     ]
     shown = slides[:MOST_SLIDES]
-    size = (SIDE_INCHES * max(len(kinds), 1) + 1, SIDE_INCHES * max(len(shown), 1) + 1)
+    rows, columns = max(len(shown), 1), max(len(kinds), 1)
+    size = SIDE_INCHES * columns + 1, SIDE_INCHES * rows + 1
     figure = Figure(figsize=size, facecolor=PAPER, layout="constrained")
-    axes = figure.subplots(max(len(shown), 1), max(len(kinds), 1), squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -50,7 +50,8 @@ def slide_figure(explanation: Explanation, heading: str) -> Figure:
         axes[0, column].set_title(NAMES[kind], color=INK, fontsize=11)
         values = relative(maps[kind])
         for axis, slide in zip(axes[:, column], shown, strict=False):
-            _draw(axis, *heat_raster(places, slide, values))
+            heat, (across, down) = heat_raster(places, slide, values)
+            axis.imshow(heat, cmap=COLOURS, vmin=0, vmax=1, aspect=down / across)
             if not values.any():
                 axis.set_xlabel(NO_EVIDENCE, color=INK, fontsize=9)
     for axis, slide in zip(axes[:, 0], shown, strict=False):
@@ -60,7 +61,7 @@ def slide_figure(explanation: Explanation, heading: str) -> Figure:
     )
     bar.set_label("share of the highest patch", fontsize=8, color=INK)
     bar.outline.set_visible(False)
-    figure.suptitle(heading, color=INK, fontsize=13, fontweight="bold")
+    figure.suptitle(heading_of(explanation), color=INK, fontsize=13, fontweight="bold")
     left_out = len(places.names) - len(shown)
     figure.supxlabel(
         "This model looks at no volume. Its maps of the slide's patches, each over its "
@@ -71,7 +72,3 @@ def slide_figure(explanation: Explanation, heading: str) -> Figure:
         wrap=True,
     )
     return figure
-
-
-def _draw(axis: Axes, heat: np.ndarray, scale: tuple[float, float]) -> None:
-    axis.imshow(heat, cmap=COLOURS, vmin=0, vmax=1, aspect=scale[1] / scale[0])
