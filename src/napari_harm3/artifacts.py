@@ -66,9 +66,9 @@ def write_json(path: Path, plain: object) -> None:
 def write_csv(
     path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]
 ) -> None:
-    """Write a table atomically; None is a blank."""
+    """Write columns of rows as a table, atomically; None is a blank."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -1,12 +1,10 @@
 """What a user can ask a trained model: how likely pCR is."""
 
-import csv
-import io
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_harm3.artifacts import write_text
+from napari_harm3.artifacts import write_csv
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import Harm3Error, sentence
@@ -56,7 +54,7 @@ def predict(
             stage="predict", step=number, of=len(cases), text=one.case_id, data=row
         )
     if out is not None:
-        write_text(out, _as_csv(rows))
+        write_csv(out, map(_printed, rows), COLUMNS)
     yield finished("predict", {"predictions": rows})
 
 
@@ -129,17 +127,9 @@ def answered_without(case: Case, predictor: "Predictor") -> str:
     return f"answered without {missing}: {measured}"
 
 
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for row in rows:
-        probability = row["probability"]
-        writer.writerow(
-            row
-            | {
-                "probability": "" if probability is None else f"{probability:.6f}",
-                "missing": " ".join(row["missing"]),
-            }
-        )
-    return text.getvalue()
+def _printed(row: dict[str, Any]) -> dict[str, Any]:
+    probability = row["probability"]
+    return row | {
+        "probability": "" if probability is None else f"{probability:.6f}",
+        "missing": " ".join(row["missing"]),
+    }

@@ -1,8 +1,6 @@
 """A cohort of lesions whose truth is known, in a user's own volumes and slides."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from napari_harm3.artifacts import sha256_of, write_json, write_text
+from napari_harm3.artifacts import sha256_of, write_csv, write_json
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.cohort.table import write_cohort
 from napari_harm3.errors import CohortError, VolumeError
@@ -192,7 +190,8 @@ def finish_implanted(out: Path, config: ImplantConfig) -> Path:
     """Write ``truth.csv``, ``cohort.json`` and, last of all, ``cohort.csv``."""
     names = [case_name(index) for index in range(config.cases)]
     told = [_told(out / name) for name in names]
-    write_text(out / "truth.csv", _truth_csv(names, told))
+    truth = [_truth_row(n, about) for n, about in zip(names, told, strict=True)]
+    write_csv(out / "truth.csv", truth, TRUTH)
     files = [*ROLES, *(f"mask_{role}" for role in ROLES)]
     rows = [
         {
@@ -288,18 +287,18 @@ def _truth(lesions: _Lesions) -> dict[str, Any]:
     }
 
 
-def _truth_csv(names: Sequence[str], told: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, TRUTH, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for name, about in zip(names, told, strict=True):
-        x, y, z = about["place_mm"]
-        row = {"case_id": name, "x_mm": x, "y_mm": y, "z_mm": z}
-        row["lesions"] = ";".join(about["lesions"])
-        row["responder_fraction"] = round(about["slide"]["responder_fraction"], 6)
-        row["slide"] = about["slide"]["source"]
-        writer.writerow(dict(about) | row)
-    return text.getvalue()
+def _truth_row(name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    x, y, z = about["place_mm"]
+    return {
+        **about,
+        "case_id": name,
+        "x_mm": x,
+        "y_mm": y,
+        "z_mm": z,
+        "lesions": ";".join(about["lesions"]),
+        "responder_fraction": round(about["slide"]["responder_fraction"], 6),
+        "slide": about["slide"]["source"],
+    }
 
 
 def _told(folder: Path) -> dict[str, Any]:

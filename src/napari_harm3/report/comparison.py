@@ -1,12 +1,10 @@
 """Several methods on one cohort: a table, a page and figures that people look at."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from napari_harm3.artifacts import write_bytes, write_text
+from napari_harm3.artifacts import write_bytes, write_csv, write_text
 from napari_harm3.errors import TrainingError
 from napari_harm3.report import comparison_tables as tables
 from napari_harm3.report.comparison_figures import figures
@@ -77,13 +75,14 @@ def write_comparison(folder: Path, comparison: Comparison) -> dict[str, Path]:
         marked(figure, made_up=comparison.made_up)
         pictures[name] = as_png(figure, dpi=130, outside=True)
     files = {kind: Path(f"{stem}.{kind}") for kind in ("csv", "md", "html")}
-    write_text(files["csv"], _csv(records(comparison)))
+    rows = records(comparison)
+    write_csv(files["csv"], rows, list(rows[0]))
     write_text(files["md"], as_markdown(comparison))
     write_page(files["html"], comparison.title, _parts(comparison, pictures), wide=True)
     groups = subgroup_records(comparison)
     if groups:
         files["subgroups"] = Path(f"{stem}-subgroups.csv")
-        write_text(files["subgroups"], _csv(groups))
+        write_csv(files["subgroups"], groups, list(groups[0]))
     for name, png in pictures.items():
         files[name] = Path(f"{stem}-{name}.png")
         write_bytes(files[name], png)
@@ -178,11 +177,3 @@ def _figure(name: str, pictures: Mapping[str, bytes]) -> str:
 def _list(sentences: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return f"<ul class=soft>{items}</ul>" if items else ""
-
-
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

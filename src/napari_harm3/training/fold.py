@@ -1,7 +1,5 @@
 """One fold: fit it, choose its threshold inside it, and predict what it held out."""
 
-import csv
-import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 
-from napari_harm3.artifacts import write_text
+from napari_harm3.artifacts import write_csv
 from napari_harm3.cohort.splits import inner_split
 from napari_harm3.config import from_plain, to_plain
 from napari_harm3.data.clinical import ClinicalEncoding
@@ -280,10 +278,5 @@ def _contents(cases: Sequence[PreparedCase]) -> list[str]:
 
 
 def _write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    if not history:
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
+    if history:
+        write_csv(path, history, list(history[0]))
