@@ -67,6 +67,17 @@ def test_an_explanation_of_another_case_is_refused_in_a_sentence(
     assert said == "other explains HN-0001: open that case first."
 
 
+def test_what_is_no_explanation_is_refused_in_a_sentence(hung, tmp_path):
+    for name in ("explanation.json", "agreement.json"):
+        (tmp_path / name).write_text("[]")
+
+    hung.explain.load(tmp_path)
+
+    assert hung.session.explanation is None
+    said = notification_manager.records[-1].message
+    assert said == f"{tmp_path.name} is no finished explanation: compute it again."
+
+
 def test_another_cohort_takes_everything_down(qtbot, hung, viewer, tmp_path):
     explain, review, slide = hung.explain, hung.review, hung.slide
     load(qtbot, hung, write_folder(tmp_path / "explanation", hung.session.case))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from napari_harm3.artifacts import write_json, write_text
 from napari_harm3.cohort.case import Case
@@ -21,6 +22,7 @@ __all__ = [
     "external_files",
     "missing_files",
     "read_cohort",
+    "read_json",
     "scan_cohort",
     "write_cohort",
 ]
@@ -205,16 +207,25 @@ def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return [cell.strip() for cell in table[0]], rows
 
 
+def read_json(path: Path) -> Any:
+    """Return what a JSON file beside a table says.
+
+    Raises
+    ------
+    CohortError
+        If it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise CohortError(f"{path.name} is not JSON ({error}): correct it.") from error
+
+
 def _metadata(path: Path) -> dict[str, object]:
     about = path.with_suffix(".json")
-    if not about.exists():
-        return {}
-    try:
-        meta = json.loads(about.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CohortError(f"{about.name} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
-        raise CohortError(f"{about.name} is not JSON ({error}): correct it.") from error
+    meta = read_json(about) if about.exists() else {}
     return meta if isinstance(meta, dict) else {}
 
 

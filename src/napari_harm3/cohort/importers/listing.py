@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_harm3.cohort.rows import CASE_ID, FILE_COLUMNS, KNOWN
+from napari_harm3.cohort.table import read_json
 from napari_harm3.errors import CohortError
 
 Row = dict[str, str | Path]
@@ -251,12 +251,7 @@ def read_object(path: Path) -> dict[str, Any]:
     CohortError
         If it cannot be read, or holds no object.
     """
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
-        raise CohortError(f"{path.name} is not JSON ({error}): correct it.") from error
+    said = read_json(path)
     if not isinstance(said, dict):
         raise CohortError(f"{path.name} holds no JSON object: correct it.")
     return said

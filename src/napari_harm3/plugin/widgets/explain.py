@@ -202,7 +202,7 @@ class ExplainWidget(QWidget):
             )
             agreement = json.loads((folder / "agreement.json").read_text("utf-8"))
             explained, others = about["case_id"], _read_others(folder)
-        except (OSError, ValueError, LookupError):
+        except (OSError, ValueError, LookupError, TypeError):
             show_error(f"{folder.name} is no finished explanation: compute it again.")
             return
         if self.session.case is None or explained != self.session.case.case_id:
