@@ -1,5 +1,7 @@
 """Where cells lie, against what a cell of the network itself responds to."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -151,6 +153,41 @@ def test_an_absent_volume_has_no_cells():
     centres = layer_centres(network("resnet-late", "small", volume), batch)
 
     assert set(centres) == {"t1_pre", "t1_post", "t2_post"}
+
+
+def test_what_one_pass_showed_of_the_cells_holds_for_the_next(monkeypatch):
+    volume = (4, 16, 16)
+    module, lacking = network("resnet-late", "small", volume), cases(volume)
+    lacking.mri_avail[:, 1, 0] = False
+    looked = []
+
+    def counted(*arguments):
+        looked.append(arguments)
+        return centres_of(*arguments)
+
+    monkeypatch.setattr("napari_harm3.explain.capture.centres_of", counted)
+
+    few = layer_centres(module, lacking)
+    every = layer_centres(module, cases(volume))
+    again = layer_centres(module, lacking)
+    inner = layer_centres(module, lacking, "stage1")
+
+    assert len(looked) == 3  # the first lacked a volume; another layer is another map
+    assert set(every) == set(ROLES)
+    assert few == again == {role: every[role] for role in few}
+    assert inner["t1_pre"].step == (1, 4, 4)
+
+
+def test_a_network_that_is_let_go_is_let_go_of():
+    volume = (4, 16, 16)
+    module = network("resnet-late", "small", volume)
+    layer_centres(module, cases(volume))
+
+    gone = weakref.ref(module)
+    del module
+    gc.collect()
+
+    assert gone() is None
 
 
 def test_nothing_is_left_on_the_network_that_was_asked():

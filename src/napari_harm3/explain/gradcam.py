@@ -129,9 +129,7 @@ def maps_captured(captured: Captured, config: ExplainConfig) -> HeatMaps:
     maps = {
         role: evidence(activations[role], slopes[role], config) for role in activations
     }
-    return HeatMaps(
-        prediction=captured.prediction, maps=maps, centres=captured.centres_by_role()
-    )
+    return HeatMaps(prediction=captured.prediction, maps=maps, centres=captured.centres)
 
 
 def evidence(
