@@ -7,6 +7,7 @@ The same class serves Python, the TOML file, the command line and the napari for
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,11 +40,14 @@ def from_plain(kind: type[Config], plain: object, *, source: str) -> Config:
         # Through JSON: strict Python validation would refuse a list for a tuple.
         return TypeAdapter(kind).validate_json(json.dumps(plain))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the whole'}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        faults = "; ".join(_told(fault) for fault in error.errors())
         raise ConfigError(f"{source}: {faults}. Correct that.") from error
+
+
+def _told(fault: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, fault["loc"]))
+    said = str(fault["msg"]).removeprefix("Value error, ")  # of our own checks
+    return f"{where}: {said}" if where else said
 
 
 def recipe_hash(config: object) -> str:

@@ -97,6 +97,17 @@ def test_another_cube_is_covered_anew(harm3, asked, tmp_path):
         assert (coarse.shape, file["t1_pre"].shape) == ((2, 2, 2), (1, 2, 2))
 
 
+def test_a_cube_that_covers_nothing_is_refused(harm3, asked, tmp_path):
+    code, _, told = harm3(*asked, "--out", tmp_path / "e", "--cube", 4, 8, 8)
+
+    assert code == 1
+    assert told == (
+        "harm3: the options: a cube is occlusion's: ask for occlusion also. "
+        "Correct that.\n"
+    )
+    assert not (tmp_path / "e").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [(("--also", "decoupled"), "LD-VAE"), (("--also", "occlusion"), None)],

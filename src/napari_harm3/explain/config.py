@@ -1,8 +1,8 @@
 """Choices of an explanation; no torch here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
@@ -75,3 +75,9 @@ class ExplainRequest:
     @classmethod
     def _each_once(cls, asked: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(asked))
+
+    @model_validator(mode="after")
+    def _cubes_cover_something(self) -> Self:
+        if self.occlusion and "occlusion" not in self.also:
+            raise ValueError("a cube is occlusion's: ask for occlusion also")
+        return self
