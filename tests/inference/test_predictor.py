@@ -159,6 +159,10 @@ def drop_key(model):
     rewritten(model / "fold-1" / "best.json", temperature=None)
 
 
+def spoil_key(model):
+    rewritten(model / "fold-1" / "best.json", threshold="high")
+
+
 def drop_recipe(model):
     (model / "run.toml").unlink()
 
@@ -178,6 +182,7 @@ def drop_folds(model):
         (spoil_weights, "best.safetensors is not the file that was saved"),
         (truncate_json, "best.json cannot be read"),
         (drop_key, "lacks 'temperature'"),
+        (spoil_key, "has no good 'threshold'"),
         (drop_recipe, "model is no model"),
         (spoil_recipe, "folds"),
         (drop_folds, "no finished fold"),

@@ -30,18 +30,19 @@ from napari_harm3.wsi.bags import read_attributes
 PRIVATE = ("predictions",)
 """Keys of a fold's JSON that name patients; they stay with the run."""
 
-NEEDED = (
-    "fold",
-    "trained_on",
-    "made_up",
-    "features",
-    "patch_width",
-    "fitted_on",
-    "held_out",
-    "threshold",
-    "temperature",
-)
-"""Keys of a fold's JSON without which the model cannot be asked."""
+NUMBER = (int, float)
+NEEDED: Mapping[str, type | tuple[type, ...]] = {
+    "fold": int,
+    "trained_on": str,
+    "made_up": bool,
+    "features": dict,
+    "patch_width": int,
+    "fitted_on": list,
+    "held_out": list,
+    "threshold": NUMBER,
+    "temperature": NUMBER,
+}
+"""Keys of a fold's JSON without which the model cannot be asked, and their kinds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,14 @@ class Predictor:
         self._about: dict[int, dict[str, Any]] = {}
         for path in fold_folders(folder):
             about = read_about(path)
-            absent = [name for name in NEEDED if name not in about]
-            if absent:
-                raise ModelError(
-                    f"{folder.name}/{path.name}/{ABOUT} lacks '{absent[0]}': copy the "
-                    "model again, or train it again."
-                )
-            self._about[int(about["fold"])] = about | {"folder": path}
+            for name, kind in NEEDED.items():
+                if not isinstance(about.get(name), kind):
+                    fault = "has no good" if name in about else "lacks"
+                    raise ModelError(
+                        f"{folder.name}/{path.name}/{ABOUT} {fault} '{name}': copy the "
+                        "model again, or train it again."
+                    )
+            self._about[about["fold"]] = about | {"folder": path}
         if not self._about:
             raise ModelError(f"{folder.name} has no finished fold: train it first.")
         self._networks: dict[int, nn.Module] = {}
@@ -181,7 +183,7 @@ class Predictor:
         """
         self.check_blind()
         self._check_features(prepared)
-        item, width = self.item(prepared), int(self.about["patch_width"])
+        item, width = self.item(prepared), self.about["patch_width"]
         if item.features is not None and item.features.shape[1] != width:
             raise FeatureError(
                 f"{prepared.bags[0].name} has {item.features.shape[1]} features a "
@@ -229,7 +231,7 @@ class Predictor:
                 self.config.method,
                 self.config.model,
                 volume_size=self.inputs.mri.size,
-                patch_width=int(about["patch_width"]),
+                patch_width=about["patch_width"],
                 clinical_width=self._encoding.width,
             )
             load_weights(about["folder"], network, about["sha256"])

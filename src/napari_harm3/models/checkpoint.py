@@ -44,7 +44,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{where} cannot be read ({error}): train it again."
+            f"{where} cannot be read: copy it again, or train it again."
         ) from error
     if not isinstance(about, dict) or "sha256" not in about:
         raise ModelError(f"{where} does not describe a checkpoint: train it again.")
