@@ -54,6 +54,8 @@ FIGURES = (
 SHOWN = ("pointing_game_half_cell", "energy", "best_dice", "auc", "ap")
 """Measures of the figure: one of each question, on the scale from chance to ceiling."""
 
+NOTHING = "No annotated lesion that a map could agree with."
+
 
 def write_cohort_agreement(
     out: Path, rows: Sequence[Row], *, trained_on: str, made_up: bool
@@ -152,6 +154,10 @@ def cohort_figure(means: Sequence[Row], *, made_up: bool = False) -> Figure:
         axis.legend(
             frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5)
         )
+    else:
+        middle = (len(SHOWN) - 1) / 2
+        axis.text(0.5, middle, NOTHING, ha="center", color=INK, backgroundcolor=PAPER)
+        axis.set_xlim(-0.5, 1.5)
     made = "Made-up cohort (phantom). " if made_up else ""
     figure.supxlabel(
         f"{made}Mean over volumes with 95 % intervals by case. Research use only.",
