@@ -197,6 +197,22 @@ def test_a_bug_while_a_slide_is_read_is_told(qtbot, workspace, tmp_path, monkeyp
     assert logged == [ZeroDivisionError]
 
 
+def test_files_of_another_cohort_go_beside_it_unless_a_folder_was_chosen(
+    workspace, prepared_cohort, tmp_path
+):
+    session, batch = workspace.session, workspace.slide.batch
+    copies = [shutil.copytree(prepared_cohort.parent, tmp_path / name) for name in "ab"]
+    for copy in copies:
+        session.open_cohort(copy / prepared_cohort.name)
+        assert batch.out.path == session.work / "slides-by-hand"
+        assert batch.out.path.is_relative_to(copy)
+
+    batch.out.set_path(tmp_path / "mine")
+    session.open_cohort(prepared_cohort)
+
+    assert batch.out.path == tmp_path / "mine"
+
+
 def test_all_of_a_cohort_needs_a_cohort(workspace, tmp_path, qtbot):
     batch = workspace.slide.batch
     workspace.slide.open(drawn(tmp_path / "s.tif"))

@@ -50,6 +50,7 @@ class SlideBatch(QWidget):
         self.weights = PathField("Weights; without them it is untrained")
         self.target = choice((THIS, ALL))
         self.out = PathField("Output folder", folder=True)
+        self._suggested: Path | None = None
         self.save_button = QPushButton("Save outline and patches")
         self.save_button.clicked.connect(self.save)
         self.extract_button = QPushButton("Extract features")
@@ -91,8 +92,9 @@ class SlideBatch(QWidget):
 
     def enable(self) -> None:
         """Allow what there is something to work on for."""
-        if self.out.path is None and self._session.cohort is not None:
-            self.out.set_path(self._session.work / "slides-by-hand")
+        if self._session.cohort is not None and self.out.path == self._suggested:
+            self._suggested = self._session.work / "slides-by-hand"
+            self.out.set_path(self._suggested)
         slide = self._session.slide_view().slide
         ready = slide is not None or self._session.cohort is not None
         for button in (self.save_button, self.extract_button):
