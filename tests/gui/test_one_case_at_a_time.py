@@ -55,6 +55,38 @@ def test_an_explanation_from_the_command_line_is_not_seen_on_the_next_case(
     assert view.main() == 0
 
 
+def test_an_explanation_of_another_case_is_refused_before_anything_hangs(
+    prepared_cohort, tmp_path, monkeypatch, capsys
+):
+    other = read_cohort(prepared_cohort).case("HN-0002")
+    folder = write_folder(tmp_path / "other", other)
+    picture = tmp_path / "picture.png"
+    words = ["view", prepared_cohort, "--explanation", folder, "--screenshot", picture]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    monkeypatch.setattr(view.napari, "Viewer", lambda **_: pytest.fail("a window"))
+
+    assert view.main() == 1
+
+    assert capsys.readouterr().err == (
+        "harm3: other explains HN-0002: open that case first.\n"
+    )
+    assert not picture.exists()
+
+
+def test_a_picture_that_was_not_taken_is_told(
+    viewer, prepared_cohort, tmp_path, monkeypatch, capsys
+):
+    picture = tmp_path / "picture.png"
+    words = ["view", str(prepared_cohort), "--screenshot", str(picture)]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(view.napari, "Viewer", lambda **_: viewer)
+    monkeypatch.setattr(view.napari, "run", lambda: None)  # closed at once
+
+    assert view.main() == 1
+
+    assert capsys.readouterr().err.startswith("harm3: no picture was taken: ")
+
+
 def test_an_explanation_of_another_case_is_refused_in_a_sentence(
     hung, prepared_cohort, tmp_path
 ):

@@ -8,7 +8,10 @@ import napari
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
+from napari_harm3.cohort.case import Case
+from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import Harm3Error
+from napari_harm3.plugin.explanation_folder import read_explanation
 from napari_harm3.plugin.link_layers import place_of
 from napari_harm3.plugin.workspace import Workspace, open_workspace
 
@@ -22,35 +25,57 @@ WINDOW = (1560, 1000)
 def main() -> int:
     """Open the window; return 0, or 1 if the cohort or case is not right."""
     arguments = _arguments()
+    try:
+        case = _case(arguments)
+    except Harm3Error as error:
+        return _refuse(str(error))
     viewer = napari.Viewer(title="HARM3")
     viewer.window.resize(*arguments.size)
     workspace = open_workspace(viewer)
     session = workspace.session
-    try:
-        session.open_cohort(
-            arguments.cohort,
-            work=arguments.work,
-            allow_external=arguments.allow_external,
-        )
-        if session.cohort is not None and session.cohort.cases:
-            chosen = arguments.case or session.cohort.cases[0].case_id
-            session.cohort.case(chosen)
-    except Harm3Error as error:
-        print(f"harm3: {error}", file=sys.stderr)  # noqa: T201 - the command's one line
-        viewer.close()
-        return 1
+    session.open_cohort(
+        arguments.cohort,
+        work=arguments.work,
+        allow_external=arguments.allow_external,
+    )
     if arguments.model is not None:
         workspace.explain.model_path.set_path(arguments.model)
         session.model = arguments.model
     if arguments.explanation is not None:
         _load_when_drawn(workspace, arguments.explanation)
         _ask_when_drawn(workspace, arguments)
+    taken: list[Path] = []
     if arguments.screenshot is not None:
-        _picture_when_drawn(viewer, workspace, arguments)
-    session.open_case(chosen)
+        _picture_when_drawn(viewer, workspace, arguments, taken)
+    session.open_case(case.case_id)
     napari.run()
     session.close()
+    if arguments.screenshot is not None and not taken:
+        return _refuse(
+            "no picture was taken: what it was to show was not drawn. Open the case "
+            "without --screenshot to see why."
+        )
     return 0
+
+
+def _case(arguments: argparse.Namespace) -> Case:
+    """Return the case to open first; no window opens unless all is right.
+
+    Raises
+    ------
+    Harm3Error
+        If the cohort, the case or its explanation is not.
+    """
+    cohort = read_cohort(arguments.cohort, allow_external=arguments.allow_external)
+    case = cohort.case(arguments.case) if arguments.case else cohort.cases[0]
+    if arguments.explanation is not None:
+        read_explanation(arguments.explanation, case)
+    return case
+
+
+def _refuse(why: str) -> int:
+    print(f"harm3: {why}", file=sys.stderr)  # noqa: T201 - the command's one line
+    return 1
 
 
 def _load_when_drawn(workspace: Workspace, folder: Path) -> None:
@@ -87,13 +112,19 @@ def _ask_when_drawn(workspace: Workspace, arguments: argparse.Namespace) -> None
 
 
 def _picture_when_drawn(
-    viewer: Viewer, workspace: Workspace, arguments: argparse.Namespace
+    viewer: Viewer,
+    workspace: Workspace,
+    arguments: argparse.Namespace,
+    taken: list[Path],
 ) -> None:
+    """Save a picture of the window and close it; without one if nothing is drawn."""
+
     def take() -> None:
         arguments.screenshot.parent.mkdir(parents=True, exist_ok=True)
         viewer.window.screenshot(
             str(arguments.screenshot), canvas_only=False, flash=False
         )
+        taken.append(arguments.screenshot)
         viewer.close()
 
     def drawn(*_: object) -> None:

@@ -21,14 +21,16 @@ from superqt import QLabeledDoubleSlider
 
 from napari_harm3.cohort.case import TITLES, Case
 from napari_harm3.config import from_plain, recipe_hash, to_plain
+from napari_harm3.errors import Harm3Error
 from napari_harm3.explain.config import Also, ExplainConfig, ExplainRequest
 from napari_harm3.plugin.client import Listener
+from napari_harm3.plugin.explanation_folder import EVIDENCE, read_explanation
 from napari_harm3.plugin.forms import ConfigForm, FieldGrid, Shown
 from napari_harm3.plugin.keys import EXPLAIN, bind_keys
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.explain_agreement import AgreementBox
 from napari_harm3.plugin.widgets.explain_link import LinkBox
-from napari_harm3.plugin.widgets.explain_maps import EVIDENCE, MapBox, maps_in
+from napari_harm3.plugin.widgets.explain_maps import MapBox
 from napari_harm3.plugin.widgets.linked_volumes import LinkedVolumes
 from napari_harm3.plugin.widgets.parts import (
     WARNING,
@@ -42,7 +44,6 @@ from napari_harm3.worker.messages import Answer
 LAYERS = ("last", "stage4", "stage3", "stage2", "stage1", "stem")
 """Of every encoder here, the coarsest first; a model says which of them it has."""
 
-OTHERS = "also_agreement.json"
 BEGIN = "Open a case, choose a model, press Compute."
 MADE_UP = "Trained on made-up patients (phantom): says nothing about a real one."
 NO_VOLUME = "The model sees no volume, so there is no map to compare."
@@ -197,27 +198,11 @@ class ExplainWidget(QWidget):
     def load(self, folder: Path) -> None:
         """Show a finished explanation folder of the case that hangs."""
         try:
-            about = json.loads(
-                (folder / "explanation.json").read_text(encoding="utf-8")
-            )
-            agreement = json.loads((folder / "agreement.json").read_text("utf-8"))
-            explained, others = about["case_id"], _read_others(folder)
-        except (OSError, ValueError, LookupError, TypeError):
-            show_error(f"{folder.name} is no finished explanation: compute it again.")
-            return
-        if self.session.case is None or explained != self.session.case.case_id:
-            show_error(f"{folder.name} explains {explained}: open that case first.")
-            return
-        also = dict(maps_in(folder))
-        link = folder / "link.npz"
-        about |= others | {
-            "agreement": agreement,
-            "maps": also.pop(EVIDENCE),
-            "also": also,
-            "attention": str(folder / "slide_attention.geojson"),
-            "link": str(link) if link.exists() else None,
-        }
-        self.session.show_explanation(about | {"folder": folder})
+            explanation = read_explanation(folder, self.session.case)
+        except Harm3Error as error:
+            show_error(str(error))
+        else:
+            self.session.show_explanation(explanation)
 
     def _chosen(self, path: Path) -> None:
         self.session.model = path
@@ -350,14 +335,6 @@ class ExplainWidget(QWidget):
             "" if ready else "Open a case and choose a model first"
         )
         self.cancel_button.setEnabled(self._request is not None)
-
-
-def _read_others(folder: Path) -> dict[str, Any]:
-    """Return how maps beside the evidence agree with annotations, if that is there."""
-    path = folder / OTHERS
-    if not path.exists():
-        return {}
-    return {"also_agreement": json.loads(path.read_text(encoding="utf-8"))}
 
 
 def _slider(value: float, tip: str) -> QLabeledDoubleSlider:

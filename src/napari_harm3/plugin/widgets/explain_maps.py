@@ -1,6 +1,5 @@
 """Which heat map lies over the volumes: the model's evidence, or one beside it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,10 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import QComboBox
 
-from napari_harm3.cohort.case import ROLES
+from napari_harm3.plugin.explanation_folder import EVIDENCE
 from napari_harm3.plugin.layers import DrawnMaps, draw_maps
 from napari_harm3.plugin.session import Session
 
-EVIDENCE = "cam"
 KINDS = {
     EVIDENCE: ("Evidence", "What speaks for the target, by the method that was chosen"),
     "occlusion": ("Occlusion", "What the prediction loses where the volume is covered"),
@@ -112,13 +110,3 @@ class MapBox(QComboBox):
         self.setCurrentIndex(max(self.findData(before), 0))
         self.setEnabled(self.count() > 1)
         self.blockSignals(False)
-
-
-def maps_in(folder: Path) -> Mapping[str, dict[str, str]]:
-    """Return the maps of an explanation folder by kind and role."""
-    found: dict[str, dict[str, str]] = {EVIDENCE: {}}
-    for role in ROLES:
-        for path in sorted(folder.glob(f"{role}_*.nii.gz")):
-            kind = path.name.removeprefix(f"{role}_").removesuffix(".nii.gz")
-            found.setdefault(kind, {})[role] = str(path)
-    return found
