@@ -23,7 +23,7 @@ def workspace(viewer):
 def hung(qtbot, workspace, prepared_cohort):
     """Return the workspace with the second case hanging."""
     workspace.cases.open_cohort(prepared_cohort)
-    workspace.cases.cases.selectRow(1)
+    workspace.cases.list.table.selectRow(1)
     with qtbot.waitSignal(workspace.session.case_drawn, timeout=LONG):
         press(qtbot, workspace.cases.open_button)
     return workspace

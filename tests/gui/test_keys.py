@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 
 from link_folders import known_link, write_folder
 from napari_harm3.cohort.case import TITLES
-from napari_harm3.plugin.keys import CASES, EXPLAIN
+from napari_harm3.plugin.keys import CASES, EXPLAIN, REVIEW
 from napari_harm3.plugin.session import Session
 from window_steps import LONG
 
@@ -65,7 +65,7 @@ def test_each_panel_brings_its_own_keys(
 
     key("F1")
     sheet = notification_manager.records[-1].message
-    assert all(f"{name}: " in sheet for name in (*CASES, *EXPLAIN))
+    assert all(f"{name}: " in sheet for name in (*CASES, *EXPLAIN, *REVIEW))
 
 
 def test_a_panel_that_is_opened_again_is_the_one_that_hears(qtbot, viewer, opened, key):
@@ -82,6 +82,10 @@ def test_a_panel_that_is_opened_again_is_the_one_that_hears(qtbot, viewer, opene
 
 
 def test_every_key_finds_what_it_acts_on(hung):
-    for panel, keys in ((hung.cases, CASES), (hung.explain, EXPLAIN)):
+    for panel, keys in (
+        (hung.cases, CASES),
+        (hung.explain, EXPLAIN),
+        (hung.review, REVIEW),
+    ):
         for _, act in keys.values():
             act(panel)

@@ -112,8 +112,10 @@ def test_what_is_no_explanation_is_refused_in_a_sentence(hung, tmp_path):
 
 def test_another_cohort_takes_everything_down(qtbot, hung, viewer, tmp_path):
     explain, review, slide = hung.explain, hung.review, hung.slide
+    hung.session._work = tmp_path / "work"
+    hung.session.open_case(hung.session.case.case_id)
     load(qtbot, hung, write_folder(tmp_path / "explanation", hung.session.case))
-    press(qtbot, review.buttons["agree"])
+    press(qtbot, review.verdict.buttons["agree"])
     review.comment.setPlainText("looks at the jaw")
     assert review.save_button.isEnabled()
     table = tmp_path / "cohort.csv"
@@ -130,8 +132,8 @@ def test_another_cohort_takes_everything_down(qtbot, hung, viewer, tmp_path):
     assert explain.agreement.rowCount() == 0
     assert not explain.compute_button.isEnabled()
     assert review.case_label.text() == "-"
-    assert review.prediction.text() == "not computed"
-    assert review.verdict() is None
+    assert review.prediction.text() == "not in sight yet"
+    assert review.verdict.value is None
     assert review.comment.toPlainText() == ""
     assert not review.save_button.isEnabled()
 
@@ -177,12 +179,16 @@ def test_what_a_model_was_trained_on_is_said_once(qtbot, hung, tmp_path, made_up
 
 
 def test_a_review_that_cannot_be_saved_is_told_by_name_alone(qtbot, hung, tmp_path):
-    hung.session._work = tmp_path
+    session, case = hung.session, hung.session.case
+    session._work = tmp_path
+    session.case_changed.emit(case)  # of which nothing is kept there
     (tmp_path / "reviews").write_text("no folder")
-    press(qtbot, hung.review.buttons["agree"])
+    press(qtbot, hung.review.reading.buttons["pcr"])
 
     press(qtbot, hung.review.save_button)
 
     said = notification_manager.records[-1].message
     assert said.startswith("reviews: ")
     assert str(tmp_path) not in said
+    assert session.case is case  # what was said still stands in the panel
+    assert hung.review.reading.value == "pcr"

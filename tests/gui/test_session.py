@@ -80,7 +80,7 @@ def test_another_cohort_ends_what_was_computed_of_the_one_before(
     assert batch.save_button.isEnabled()
     assert len(notification_manager.records) == records
     with qtbot.waitSignal(hung.session.case_drawn, timeout=LONG):
-        hung.cases.step(1)
+        hung.session.step(1)
     assert explain.compute_button.isEnabled()
 
 

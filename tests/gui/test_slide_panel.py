@@ -129,7 +129,7 @@ def test_a_slide_has_the_middle_of_the_window_until_a_case_hangs_there(
     picture(viewer, tmp_path, "slide-alone")
 
     workspace.cases.open_cohort(prepared_cohort)
-    workspace.cases.cases.selectRow(0)
+    workspace.cases.list.table.selectRow(0)
     with qtbot.waitSignal(workspace.session.case_drawn, timeout=LONG):
         press(qtbot, workspace.cases.open_button)
     qtbot.waitUntil(lambda: view.height() < 1.2 * before, timeout=LONG)

@@ -75,9 +75,9 @@ def test_a_case_is_exchanged_in_one_batch(qtbot, hung, viewer):
 
 
 def test_a_filter_leaves_the_cases_that_match(qtbot, hung):
-    qtbot.keyClicks(hung.cases.filter, "0010")
-    assert hung.cases.cases.rowCount() == 1
-    hung.cases.filter.setText("nobody")
+    qtbot.keyClicks(hung.cases.list.filter, "0010")
+    assert hung.cases.list.table.rowCount() == 1
+    hung.cases.list.filter.setText("nobody")
     assert not hung.cases.open_button.isEnabled()
 
 
@@ -113,17 +113,17 @@ def test_the_worker_explains_the_case_and_the_maps_lie_over_it(
     qtbot.wait(500)
     picture(viewer, tmp_path, "explained")
 
-    press(qtbot, review.buttons["disagree"])
+    press(qtbot, review.verdict.buttons["disagree"])
     review.comment.setPlainText("looks at the jaw")
-    press(qtbot, review.save_button)
+    with qtbot.waitSignal(hung.session.case_drawn, timeout=LONG):
+        press(qtbot, review.save_button)
     saved = hung.session.work / "reviews" / "HN-0002.json"
     record = json.loads(saved.read_text())["reviews"][-1]
     assert record["verdict"] == "disagree"
     assert record["comment"] == "looks at the jaw"
     assert 0 <= record["probability"] <= 1
-    with qtbot.waitSignal(hung.session.case_drawn, timeout=LONG):
-        press(qtbot, hung.cases.next_button)
-    assert review.verdict() is None
+    assert hung.session.case.case_id == "HN-0003"
+    assert review.verdict.value is None
     assert not review.save_button.isEnabled()
 
 

@@ -1,21 +1,35 @@
-"""What a reader says of a prediction, kept."""
+"""What readers say of cases, kept in the work folder."""
 
 from pathlib import Path
 
 from napari_harm3.config import from_plain
-from napari_harm3.report.review import ReviewRecord, load_reviews, save_review
+from napari_harm3.report.review import (
+    ReviewRecord,
+    load_review,
+    load_reviews,
+    save_review,
+)
+
+__all__ = ["ReviewRecord", "load", "load_all", "record", "save"]
+
+FOLDER = "reviews"
 
 
 def record(**fields: object) -> ReviewRecord:
-    """Return a verdict, its fields checked."""
+    """Return what was said, its fields checked."""
     return from_plain(ReviewRecord, fields, source="the review")
 
 
-def save(folder: Path, verdict: ReviewRecord) -> Path:
-    """Write a verdict, keeping the earlier ones of the case; return its file."""
-    return save_review(folder, verdict)
+def save(work: Path, said: ReviewRecord) -> Path:
+    """Write what was said, keeping what was said before; return the case's file."""
+    return save_review(work / FOLDER, said)
 
 
-def load(folder: Path) -> dict[str, ReviewRecord]:
-    """Return the latest verdict of each case."""
-    return load_reviews(folder)
+def load(work: Path, case_id: str) -> ReviewRecord | None:
+    """Return what was last said of a case, if anything was."""
+    return load_review(work / FOLDER, case_id)
+
+
+def load_all(work: Path) -> tuple[dict[str, ReviewRecord], list[str]]:
+    """Return what was last said of every case, and what is wrong with other files."""
+    return load_reviews(work / FOLDER)

@@ -4,6 +4,7 @@ A panel binds its own when it is made, however it was opened.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -18,9 +19,19 @@ Act = Callable[[Any], object]
 Keys = Mapping[str, tuple[str, Act]]
 """Key to what it does, in words and to its panel."""
 
+
+def _move(slider: object, by: float) -> None:
+    slider.setValue(slider.value() + by)  # type: ignore[attr-defined]  # a Qt slider
+
+
+def _press(row: str, value: str, panel: QWidget) -> None:
+    """Press one of a panel's `Toggles`."""
+    getattr(panel, row).press(value)
+
+
 CASES: Keys = {
-    "Shift-Down": ("next case", lambda panel: panel.step(1)),
-    "Shift-Up": ("previous case", lambda panel: panel.step(-1)),
+    "Shift-Down": ("next case", lambda panel: panel.session.step(1)),
+    "Shift-Up": ("previous case", lambda panel: panel.session.step(-1)),
     "Shift-B": ("as scanned or aligned", lambda panel: panel.align_button.swap()),
     "Shift-R": (
         "annotations on or off",
@@ -42,6 +53,21 @@ EXPLAIN: Keys = {
     "PageDown": ("lower heat threshold", lambda panel: _move(panel.threshold, -STEP)),
     "Shift-PageUp": ("more opaque heat", lambda panel: _move(panel.opacity, STEP)),
     "Shift-PageDown": ("less opaque heat", lambda panel: _move(panel.opacity, -STEP)),
+}
+REVIEW: Keys = {
+    "Shift-Enter": ("save and next", lambda panel: panel.save_and_next()),
+    **{
+        f"Alt-{number}": (word, partial(_press, "verdict", word))
+        for number, word in enumerate(("agree", "unsure", "disagree"), start=1)
+    },
+    **{
+        f"Control-{grade}": (
+            f"confidence {grade}",
+            partial(_press, "confidence", grade),
+        )
+        for grade in "12345"
+    },
+    "Shift-F": ("look again", partial(_press, "flags", "look again")),
 }
 
 
@@ -65,7 +91,7 @@ def _to(panel: QWidget, act: Act) -> Callable[[Viewer], None]:
 
 
 def _tell(_: Viewer) -> None:
-    panels = {"Cases": CASES, "Explain": EXPLAIN}
+    panels = {"Cases": CASES, "Explain": EXPLAIN, "Review": REVIEW}
     show_info(
         "\n".join(
             f"{key}: {what} ({panel})"
@@ -73,7 +99,3 @@ def _tell(_: Viewer) -> None:
             for key, (what, _) in keys.items()
         )
     )
-
-
-def _move(slider: object, by: float) -> None:
-    slider.setValue(slider.value() + by)  # type: ignore[attr-defined]  # a Qt slider

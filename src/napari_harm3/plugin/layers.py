@@ -186,3 +186,15 @@ def _grid(volume: Geometry, role: str, transforms: Transforms) -> DisplayGrid:
         return display_grid(volume)
     to_own = np.asarray(transforms[role], dtype=float)
     return display_grid(placed(volume, to_own))
+
+
+def tilt(volumes: list[DrawnVolume]) -> str:
+    """Say which volumes were resampled to be drawn, and by how much they lie askew."""
+    tilted = [
+        f"{TITLES[v.role]} {v.grid.oblique_degrees:.0f}°"
+        for v in volumes
+        if v.grid is not None and v.grid.oblique_degrees
+    ]
+    if not tilted:
+        return ""
+    return f"Oblique, straightened for display only: {', '.join(tilted)}."

@@ -38,6 +38,9 @@ class Session(QObject):
     explained = Signal(object)
     """What an explanation folder says of the case, and ``folder``."""
 
+    reviewed = Signal()
+    """A reader said something of a case, and it is kept."""
+
     slide_opened = Signal(object)
     """The slide's dock shows another slide, or None."""
 
@@ -57,6 +60,9 @@ class Session(QObject):
         """Whether the cohort's files may lie outside its folder."""
 
         self.case: Case | None = None
+        self.listed: tuple[str, ...] = ()
+        """The cases that a reader goes through, of those of the cohort."""
+
         self.model: Path | None = None
         self.explanation: dict[str, Any] | None = None
         self.transforms: Transforms = {}
@@ -115,6 +121,7 @@ class Session(QObject):
         cohort = read_cohort(path, allow_external=allow_external)
         self.cohort, self.case, self.explanation = cohort, None, None
         self.transforms = {}
+        self.listed = tuple(case.case_id for case in cohort.cases)
         self.allow_external = allow_external
         self._work = None if work is None else work.resolve()
         self.close()
@@ -126,6 +133,18 @@ class Session(QObject):
             self.case = self.cohort.case(case_id)
             self.explanation, self.transforms = None, {}
             self.case_changed.emit(self.case)
+
+    def step(self, by: int) -> None:
+        """Open the next listed case after the one at hand (1), or that before (-1).
+
+        After the last comes the first. The case at hand need not be listed.
+        """
+        if self.cohort is None or not self.listed:
+            return
+        names = [case.case_id for case in self.cohort.cases]
+        at = -by if self.case is None else names.index(self.case.case_id)
+        order = [names[(at + by * n) % len(names)] for n in range(1, len(names) + 1)]
+        self.open_case(next(name for name in order if name in self.listed))
 
     def slide_view(self) -> SlideView:
         """Return the slide's dock, made on first need."""

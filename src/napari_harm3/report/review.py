@@ -1,4 +1,9 @@
-"""What a reader says of a prediction: one JSON file a case, nothing ever lost."""
+"""What a reader says of a case: one JSON file a case, and no final word is lost.
+
+A case is read twice, as in a reader study with sequential reading: first by itself,
+then with the prediction in sight. Beside the files stands one table of the latest word
+on every case.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -8,50 +13,110 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from napari_harm3.artifacts import write_json
+from napari_harm3.artifacts import write_csv, write_json
 from napari_harm3.config import STRICT, to_plain
 from napari_harm3.errors import Harm3Error
 
+Reading = Literal["pcr", "non-pcr"]
 Verdict = Literal["agree", "unsure", "disagree"]
+Flag = Literal["look again", "motion", "alignment", "annotation", "slide"]
+Grade = Annotated[int, Field(ge=1, le=5)]
+TABLE = "reviews.csv"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReviewRecord:
-    """One verdict."""
+    """What a reader said when it was saved."""
 
     case_id: str
-    verdict: Verdict
+    reading: Reading | None = None
+    """The reader's own answer, in the end."""
+
+    confidence: Grade | None = None
+    """In that answer; 5 is certain."""
+
+    first_reading: Reading | None = None
+    """The answer as it stood when the prediction came in sight."""
+
+    first_confidence: Grade | None = None
+    verdict: Verdict | None = None
+    """On the prediction."""
+
+    localisation: Grade | None = None
+    """How well the heat maps lie on what the reader sees; 5 is exactly."""
+
+    flags: tuple[Flag, ...] = ()
+    """What is wrong with the case's images or annotations."""
+
     comment: str = ""
+    draft: bool = False
+    """Whether the reader had not finished."""
+
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    """From the opening of the case until it was saved."""
+
     reader: str = ""
     model: str = ""
     """Name of the model's folder."""
 
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of pCR, as it was in sight; None if none was."""
+
     time: str = Field(default_factory=lambda: datetime.now(UTC).isoformat())
 
 
 def save_review(folder: Path, record: ReviewRecord) -> Path:
-    """Append a verdict to the case's file, atomically; return the file."""
-    path = folder / f"{record.case_id}.json"
-    earlier = [to_plain(one) for one in _read(path)]
-    write_json(path, {"reviews": [*earlier, to_plain(record)]})
-    return path
+    """Add a record to the case's file, atomically, and renew the table.
 
+    It takes the place of drafts alone.
 
-def load_reviews(folder: Path) -> dict[str, ReviewRecord]:
-    """Return the latest verdict of every reviewed case.
+    Returns
+    -------
+    The case's file.
 
     Raises
     ------
     Harm3Error
-        If a file of the folder is no review.
+        If the case's file is no review; it is left as it is.
     """
-    latest = {}
+    path = _file(folder, record.case_id)
+    earlier = [to_plain(one) for one in _read(path) if not one.draft]
+    write_json(path, {"reviews": [*earlier, to_plain(record)]})
+    latest, _ = load_reviews(folder)
+    rows = [to_plain(one) for one in latest.values()]
+    flat = [{**row, "flags": "; ".join(row["flags"])} for row in rows]
+    write_csv(folder / TABLE, flat, list(to_plain(record)))
+    return path
+
+
+def load_review(folder: Path, case_id: str) -> ReviewRecord | None:
+    """Return the latest record of a case, if there is one.
+
+    Raises
+    ------
+    Harm3Error
+        If its file is no review.
+    """
+    records = _read(_file(folder, case_id))
+    return records[-1] if records else None
+
+
+def load_reviews(folder: Path) -> tuple[dict[str, ReviewRecord], list[str]]:
+    """Return the latest record of every case, and what is wrong with other files."""
+    latest, faults = {}, []
     for path in sorted(folder.glob("*.json")):
-        records = _read(path)
+        try:
+            records = _read(path)
+        except Harm3Error as error:
+            faults.append(str(error))
+            continue
         if records:
             latest[records[-1].case_id] = records[-1]
-    return latest
+    return latest, faults
+
+
+def _file(folder: Path, case_id: str) -> Path:
+    return folder / f"{case_id}.json"
 
 
 def _read(path: Path) -> list[ReviewRecord]:

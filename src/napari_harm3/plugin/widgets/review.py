@@ -1,16 +1,21 @@
-"""Panel: what the reader says of the prediction."""
+"""Panel: what the reader says of a case, before and after seeing the prediction."""
 
 import getpass
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QFormLayout,
+    QGroupBox,
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
+    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -19,113 +24,237 @@ from qtpy.QtWidgets import (
 from napari_harm3.cohort.case import Case
 from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.jobs import review
+from napari_harm3.plugin.keys import REVIEW, bind_keys
 from napari_harm3.plugin.session import Session
-from napari_harm3.plugin.widgets.parts import note
+from napari_harm3.plugin.widgets.parts import Scrolled, note
+from napari_harm3.plugin.widgets.toggles import Toggles
 
-VERDICTS = ("agree", "unsure", "disagree")
+READINGS = {"pcr": "pCR", "non-pcr": "no pCR"}
+GRADES = {str(grade): str(grade) for grade in range(1, 6)}
+VERDICTS = {name: name.capitalize() for name in ("agree", "unsure", "disagree")}
+FLAGS = {
+    name: name.capitalize()
+    for name in ("look again", "motion", "alignment", "annotation", "slide")
+}
+PAUSE_MS = 3000
+"""After so long without a word what was said is kept as a draft."""
+
+SAY_SOMETHING = "Open a case and say something of it"
+UNSEEN = "not in sight yet"
+ALONE = "Compute the explanation when you have read the case by yourself."
+UNREAD = "No reading of your own was given before the prediction came in sight."
+
+
+@dataclass(kw_only=True)
+class _Open:
+    """The case that is read, and what is in sight of its prediction."""
+
+    case: Case
+    work: Path
+    began: float = field(default_factory=time.monotonic)
+    probability: float | None = None
+    model: str = ""
+    first: dict[str, Any] = field(default_factory=dict)
+    """What the reader said before the prediction came in sight."""
 
 
 class ReviewWidget(QWidget):
-    """Agree, unsure or disagree, a comment, saved as JSON beside the cohort."""
+    """Own reading first, then a verdict on the prediction; kept as JSON and a table.
+
+    What was said and not saved is kept as a draft, at the latest when another case is
+    opened.
+    """
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = Session.of(napari_viewer)
+        self._open: _Open | None = None
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(PAUSE_MS)
+        self._pause.timeout.connect(lambda: self.save(draft=True))
         self.case_label = QLabel("-")
-        self.prediction = QLabel("not computed")
-        self.verdicts = QButtonGroup(self)
-        row = QHBoxLayout()
-        self.buttons: dict[str, QPushButton] = {}
-        for verdict in VERDICTS:
-            button = QPushButton(verdict.capitalize())
-            button.setCheckable(True)
-            self.verdicts.addButton(button)
-            self.buttons[verdict] = button
-            row.addWidget(button)
+        self.reading = Toggles(READINGS, tip="What you expect the pathologist to find")
+        self.confidence = Toggles(GRADES, tip="1: a guess, 5: certain")
+        self.prediction = QProgressBar()
+        self.prediction.setRange(0, 1000)
+        self.verdict = Toggles(VERDICTS, tip="What you say of the prediction")
+        self.localisation = Toggles(
+            GRADES, tip="Do the heat maps lie on what you see? 1: nowhere, 5: exactly"
+        )
+        self.flags = Toggles(
+            FLAGS, several=True, tip="What is wrong with this case, or to come back to"
+        )
         self.comment = QPlainTextEdit()
         self.comment.setPlaceholderText("What did you see?")
-        self.comment.setMaximumHeight(90)
-        self.save_button = QPushButton("Save")
-        self.save_button.clicked.connect(self.save)
+        self.comment.setMaximumHeight(70)
+        self.draft_button = QPushButton("Save draft")
+        self.draft_button.clicked.connect(lambda: self.save(draft=True))
+        self.save_button = QPushButton("Save and next")
+        self.save_button.clicked.connect(self.save_and_next)
         self.status = note("")
-        form = QFormLayout()
-        form.addRow("Case", self.case_label)
-        form.addRow("p(pCR)", self.prediction)
-        form.addRow(row)
-        form.addRow(self.comment)
-        form.addRow(self.save_button)
-        layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addWidget(self.status)
-        layout.addStretch(1)
-        self.verdicts.buttonClicked.connect(lambda _: self._enable())
-        self.session.cohort_changed.connect(self._forget)
+        self._lay_out()
+        for row in (self.reading, self.confidence, self.verdict, self.localisation):
+            row.changed.connect(self._say)
+        self.flags.changed.connect(self._say)
+        self.comment.textChanged.connect(self._say)
+        self.session.cohort_changed.connect(self._leave)
         self.session.case_changed.connect(self._case_changed)
         self.session.explained.connect(self._explained)
-        self._enable()
+        self._leave()
         if self.session.case is not None:
             self._case_changed(self.session.case)
+        bind_keys(napari_viewer, self, REVIEW)
 
-    def verdict(self) -> str | None:
-        """Return the chosen verdict."""
-        return next((v for v, b in self.buttons.items() if b.isChecked()), None)
+    def save_and_next(self) -> None:
+        """Keep what was said as final, and open the next case of the list."""
+        if self.save():
+            self.session.step(1)
 
-    def save(self) -> None:
-        """Write the verdict; the earlier ones of the case are kept."""
-        case, verdict = self.session.case, self.verdict()
-        if case is None or verdict is None:
-            return
-        explanation = self.session.explanation or {}
+    def save(self, *, draft: bool = False) -> bool:
+        """Keep what was said, and all that was said before; return whether it was."""
+        now = self._open
+        if now is None or not self._said():
+            return False
         try:
             path = review.save(
-                self.session.work / "reviews",
+                now.work,
                 review.record(
-                    case_id=case.case_id,
-                    verdict=verdict,
+                    case_id=now.case.case_id,
+                    **self._own(),
+                    **now.first,
+                    verdict=self.verdict.value,
+                    localisation=_grade(self.localisation),
+                    flags=self.flags.chosen,
                     comment=self.comment.toPlainText().strip(),
+                    draft=draft,
+                    seconds=round(time.monotonic() - now.began, 1),
                     reader=getpass.getuser(),
-                    model=self.session.model.name if self.session.model else "",
-                    probability=explanation.get("probability"),
+                    model=now.model,
+                    probability=now.probability,
                 ),
             )
         except (Harm3Error, OSError) as error:
             show_error(sentence(error, "The review"))
-            return
-        self.status.setText(f"Saved: {path.name}, {verdict}.")
+            return False
+        self._pause.stop()
+        self.status.setText(f"Saved{' as a draft' if draft else ''}: {path.name}.")
+        self.session.reviewed.emit()
+        return True
 
-    def _forget(self) -> None:
-        """Keep nothing of a case."""
-        self.case_label.setText("-")
-        self.prediction.setText("not computed")
-        self.comment.clear()
-        self.verdicts.setExclusive(False)
-        for button in self.buttons.values():
-            button.setChecked(False)
-        self.verdicts.setExclusive(True)
-        self.status.setText("")
-        self._enable()
+    def _lay_out(self) -> None:
+        alone = QGroupBox("1  Your own reading")
+        form = QFormLayout(alone)
+        form.addRow("Answer", self.reading)
+        form.addRow("Confidence", self.confidence)
+        self.with_prediction = QGroupBox("2  With the prediction")
+        form = QFormLayout(self.with_prediction)
+        form.addRow("p(pCR)", self.prediction)
+        form.addRow("Verdict", self.verdict)
+        form.addRow("Heat maps", self.localisation)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.draft_button)
+        buttons.addWidget(self.save_button)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.addWidget(self.case_label)
+        column.addWidget(alone)
+        column.addWidget(self.with_prediction)
+        column.addWidget(QLabel("Flags"))
+        column.addWidget(self.flags)
+        column.addWidget(self.comment)
+        column.addLayout(buttons)
+        column.addWidget(self.status)
+        column.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(Scrolled(content))
 
-    def _case_changed(self, case: Case) -> None:
-        self._forget()
-        self.case_label.setText(case.case_id)
-        self.status.setText("Not reviewed yet.")
-        try:
-            earlier = review.load(self.session.work / "reviews").get(case.case_id)
-        except Harm3Error as error:
-            self.status.setText(str(error))
-            return
-        if earlier is not None:
-            self.buttons[earlier.verdict].setChecked(True)
-            self.comment.setPlainText(earlier.comment)
-            self.status.setText(f"Reviewed {earlier.time[:16]} by {earlier.reader}.")
-            self._enable()
+    def _own(self) -> dict[str, Any]:
+        return {"reading": self.reading.value, "confidence": _grade(self.confidence)}
 
-    def _explained(self, explanation: dict[str, Any]) -> None:
-        self.prediction.setText(
-            f"{explanation['probability']:.2f} ({explanation['seen']})"
+    def _said(self) -> bool:
+        rows = (self.reading, self.confidence, self.verdict, self.localisation)
+        return any(row.chosen for row in (*rows, self.flags)) or bool(
+            self.comment.toPlainText().strip()
         )
 
+    def _say(self) -> None:
+        self._pause.start()
+        self._enable()
+
+    def _leave(self) -> None:
+        """Keep what was said of the case before, and forget it."""
+        if self._pause.isActive():
+            self.save(draft=True)
+        self._open = None
+        self.case_label.setText("-")
+        self.status.setText("")
+        self._show(review.record(case_id=""))
+
+    def _case_changed(self, case: Case) -> None:
+        self._leave()
+        self._open = now = _Open(case=case, work=self.session.work)
+        self.case_label.setText(f"<b>{case.case_id}</b>")
+        self.status.setText(ALONE)
+        try:
+            earlier = review.load(now.work, case.case_id)
+        except Harm3Error as error:
+            self.status.setText(str(error))
+            earlier = None
+        if earlier is not None:
+            if earlier.probability is not None:
+                now.probability, now.model = earlier.probability, earlier.model
+                now.first = {
+                    "first_reading": earlier.first_reading,
+                    "first_confidence": earlier.first_confidence,
+                }
+            done = "Draft" if earlier.draft else "Reviewed"
+            self.status.setText(f"{done} of {earlier.time[:16]} by {earlier.reader}.")
+            self._show(earlier)
+        self._enable()
+
+    def _show(self, said: review.ReviewRecord) -> None:
+        """Put down what was said, and nothing else."""
+        self.reading.choose([said.reading])
+        self.confidence.choose([said.confidence])
+        self.verdict.choose([said.verdict])
+        self.localisation.choose([said.localisation])
+        self.flags.choose(said.flags)
+        self.comment.setPlainText(said.comment)
+        self._tell(said.probability, "then")
+        self._pause.stop()
+        self._enable()
+
+    def _tell(self, probability: float | None, seen: str) -> None:
+        """Bring a prediction in sight, or out of it."""
+        self.prediction.setValue(round(1000 * (probability or 0)))
+        known = probability is not None
+        self.prediction.setFormat(f"{probability:.2f}  ({seen})" if known else UNSEEN)
+
+    def _explained(self, explanation: dict[str, Any]) -> None:
+        now = self._open
+        if now is None:
+            return
+        if now.probability is None:
+            own = self._own()
+            now.first = {f"first_{name}": value for name, value in own.items()}
+            self.status.setText("" if own["reading"] else UNREAD)
+        now.probability = explanation["probability"]
+        now.model = self.session.model.name if self.session.model else ""
+        self._tell(now.probability, explanation["seen"])
+        self._enable()
+
     def _enable(self) -> None:
-        ready = self.session.case is not None and self.verdict() is not None
-        self.save_button.setEnabled(ready)
-        self.save_button.setToolTip("" if ready else "Open a case and choose a verdict")
+        now = self._open
+        self.with_prediction.setEnabled(now is not None and now.probability is not None)
+        for part in (self.reading, self.confidence, self.flags, self.comment):
+            part.setEnabled(now is not None)
+        ready = now is not None and self._said()
+        for button in (self.draft_button, self.save_button):
+            button.setEnabled(ready)
+            button.setToolTip("" if ready else SAY_SOMETHING)
+
+
+def _grade(row: Toggles) -> int | None:
+    return None if row.value is None else int(row.value)
