@@ -99,10 +99,16 @@ def test_the_own_reading_is_kept_as_it_was_before_the_prediction(
     assert study.cases.list.progress.text().startswith("1 of ")
 
 
-def test_who_saw_the_prediction_first_is_told_and_it_is_kept(qtbot, study, tmp_path):
-    explain(qtbot, study, tmp_path)
+def test_who_saw_the_prediction_first_is_told_and_it_is_kept(
+    qtbot, study, viewer, tmp_path
+):
+    probability = explain(qtbot, study, tmp_path)
 
-    assert study.review.status.text() == panel.UNREAD
+    later = panel.ReviewWidget(viewer)
+    qtbot.addWidget(later)
+    for review in (study.review, later):
+        assert review.status.text() == panel.UNREAD
+        assert review.prediction.text().startswith(f"{probability:.2f}")
     press(qtbot, study.review.reading.buttons["pcr"])
     press(qtbot, study.review.draft_button)
 

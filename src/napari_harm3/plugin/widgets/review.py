@@ -104,6 +104,8 @@ class ReviewWidget(QWidget):
         self._leave()
         if self.session.case is not None:
             self._case_changed(self.session.case)
+        if self.session.explanation is not None:
+            self._explained(self.session.explanation)
         bind_keys(napari_viewer, self, REVIEW)
 
     def save_and_next(self) -> None:
