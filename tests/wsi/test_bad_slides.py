@@ -1,13 +1,19 @@
 """Slides that are damaged, cut or missing: each is named, and none stops the rest."""
 
 import json
+import os
+import re
+import struct
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+import tifffile
 
 from napari_harm3.cli.main import main
 from napari_harm3.errors import SlideError
+from napari_harm3.wsi.folder import slides_in
 from napari_harm3.wsi.patches import read_patch
 from napari_harm3.wsi.slide import open_slide
 from slide_files import (
@@ -27,7 +33,10 @@ from slide_files import (
     no_bytes,
     no_header,
     overwrite,
+    set_tag,
     tile_of,
+    tissue,
+    write_dicom,
     write_slide,
 )
 
@@ -243,3 +252,96 @@ def test_none_of_the_patches_readable_is_a_failure(tmp_path):
 
     assert row["status"] == "failed"
     assert_told(row["message"], "a.tif is damaged: none of its", "", "Copy it again")
+
+
+def all_blank(path):
+    for tile in range(30):
+        overwrite(path, tile_of(path, tile)[0], bytes(100))
+
+
+def all_lost(path):
+    set_tag(path, "TileByteCounts", [0] * 30)
+
+
+def dicom(path):
+    return write_dicom(path, biopsy(), series=pydicom.uid.generate_uid())
+
+
+@pytest.mark.parametrize("damage", [all_blank, all_lost])
+def test_a_slide_of_which_nothing_can_be_read_is_a_failure(tmp_path, damage):
+    path = write_slide(tmp_path / "a.tif", [biopsy()])
+    damage(path)
+
+    for rows in (tissue([path], tmp_path), features([path], tmp_path)):
+        assert [row["status"] for row in rows] == ["failed"]
+        assert_told(rows[0]["message"], "a.tif is damaged: nothing", "", "Copy it")
+    assert not (tmp_path / "a.harm3.h5").exists()
+
+
+def test_a_dicom_slide_of_which_nothing_can_be_read_is_a_failure(tmp_path):
+    path = dicom(tmp_path / "a.dcm")
+    content = path.read_bytes()
+    heads = [m.start() for m in re.finditer(b"\xff\xd8\xff", content)]
+    for head in heads:
+        overwrite(path, head, bytes(200))
+    assert len(heads) == 30
+
+    for rows in (tissue([path], tmp_path), features([path], tmp_path)):
+        assert [row["status"] for row in rows] == ["failed"]
+        assert_told(rows[0]["message"], "a.dcm is damaged: nothing", "", "Copy it")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9])
+def test_a_cut_tile_of_jpeg_2000_is_damaged(tmp_path, kept):
+    about = "Aperio Image Library v10.0.51\r\n768x640 (128x128) J2K|MPP = 0.5"
+    path = write_slide(
+        tmp_path / "a.svs",
+        [biopsy()],
+        compression="APERIO_JP2000_RGB",
+        description=about,
+    )
+    assert faults(path) == [[]]
+    offset, count = tile_of(path, HIT)
+    overwrite(path, offset + int(count * kept), bytes(count - int(count * kept)))
+
+    with open_slide(path) as slide, pytest.raises(SlideError) as told:
+        slide.read(0, 300, 300, 20, 20)
+
+    assert_told(str(told.value), "a.svs is damaged near x 256, y 256", "tile 14")
+    ((fault,),) = faults(path)
+    assert "Level 0: 1 of 30 tiles tried are damaged, the first is tile 14" in fault
+
+
+def test_the_tiles_of_a_real_jpeg_2000_slide_are_sound(real_data):
+    assert faults(real_data / "wsi" / "TCGA-CR-7395-01A-01-TS1.svs") == [[]]
+
+
+def test_a_resolution_unit_of_two_values_is_told(tmp_path):
+    path = write_slide(tmp_path / "a.tif", [biopsy()], compression="lzma")
+    widen_tag(path, 296)
+
+    with pytest.raises(SlideError) as told:
+        open_slide(path)
+
+    assert_told(str(told.value), "a.tif is damaged in its directory", "", "copy it")
+
+
+def widen_tag(path, code):
+    """Say that a tag of a little-endian TIFF holds two short numbers, not one."""
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[0].tags[code].offset
+    overwrite(path, offset + 4, struct.pack("<IHH", 2, 3, 3))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_told_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.svs")
+    os.mkfifo(tmp_path / "b.dcm")
+
+    found = slides_in(tmp_path)
+
+    assert [path.name for path in found] == ["a.svs", "b.dcm"]
+    for path in found:
+        with pytest.raises(SlideError) as told:
+            open_slide(path)
+        assert_told(str(told.value), f"{path.name} is a pipe", "", "give the slide's")

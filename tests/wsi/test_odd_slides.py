@@ -1,5 +1,7 @@
 """Slides that are sound and unlike the rest: taken as they are, or refused by cause."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ import tifffile
 from napari_harm3.errors import SlideError
 from napari_harm3.jobs.doctor import examine
 from napari_harm3.jobs.progress import result_of
+from napari_harm3.wsi.bags import read_attributes
+from napari_harm3.wsi.folder import slides_in
 from napari_harm3.wsi.patches import read_patch
+from napari_harm3.wsi.resolution import ome_mpp, resolution
 from napari_harm3.wsi.slide import open_slide
 from slide_files import (
     GLASS,
@@ -336,3 +341,110 @@ def test_a_folder_without_slides_is_a_row_that_failed(tmp_path):
 
     assert row["status"] == "failed"
     assert_told(row["message"], "d holds no slides", "", "give another folder")
+
+
+PIXELS = '<Pixels SizeX="768" SizeY="640" PhysicalSizeX="{}" PhysicalSizeY="{}"{}/>'
+
+
+def ome(x="0.25", y="0.25", unit=None):
+    """Return OME-XML that states the size of the biopsy's pixels."""
+    units = (
+        "" if unit is None else "".join(f' PhysicalSize{a}Unit="{unit}"' for a in "XY")
+    )
+    return f"<OME><Image>{PIXELS.format(x, y, units)}</Image></OME>"
+
+
+@pytest.mark.parametrize(
+    ("xml", "mpp"),
+    [
+        (ome(), (0.25, 0.25)),
+        (ome(unit="\u00b5m"), (0.25, 0.25)),
+        (ome(unit="\u03bcm"), (0.25, 0.25)),
+        (ome(unit="&#181;m"), (0.25, 0.25)),
+        (ome(unit="&#xB5;m"), (0.25, 0.25)),
+        (ome(unit="\u00b5m").replace('"', "'"), (0.25, 0.25)),
+        (ome(x="250", y="500", unit="nm"), (0.25, 0.5)),
+        (ome(unit="furlong"), "not known"),
+        (ome(x="fine"), "not known"),
+        (ome().replace("PhysicalSizeY", "Other"), "not known"),
+        (ome().replace("/></Image>", "></Image>"), "not known"),
+        ("<!DOCTYPE OME [<!ENTITY a 'b'>]>" + ome(), "not known"),
+        (ome().replace("PhysicalSize", "Other"), None),
+        (ome().replace('"768"', '"767"'), None),
+    ],
+)
+def test_ome_says_how_large_pixels_are_or_nobody_does(xml, mpp):
+    found = ome_mpp(xml, 768, 640)
+
+    if mpp == "not known":
+        assert resolution({"openslide.mpp-x": "0.5"}, own=found, stated=None) == (
+            None,
+            None,
+            "states its resolution in a unit that is not known",
+        )
+    else:
+        assert found == (None if mpp is None else pytest.approx(mpp))
+
+
+@pytest.mark.parametrize("compression", ["deflate", "lzma"])
+@pytest.mark.parametrize(
+    ("unit", "mpp"), [("\u03bcm", (0.25, 0.25)), ("furlong", None)]
+)
+def test_the_tag_of_an_ome_tiff_never_stands_in_for_ome(
+    tmp_path, compression, unit, mpp
+):
+    about = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image '
+        'ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" '
+        'SizeX="768" SizeY="640" SizeC="3" SizeZ="1" SizeT="1" PhysicalSizeX="0.25" '
+        f'PhysicalSizeXUnit="{unit}" PhysicalSizeY="0.25" PhysicalSizeYUnit="{unit}">'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="3"/><TiffData IFD="0"/></Pixels>'
+        "</Image></OME>"
+    )
+    path = write_slide(
+        tmp_path / "a.ome.tif",
+        [biopsy()],
+        mpp=0.5,
+        compression=compression,
+        description=about.encode(),
+    )
+
+    with open_slide(path) as slide:
+        assert slide.mpp == mpp
+        if mpp is None:
+            with pytest.raises(SlideError) as told:
+                slide.require_mpp()
+            assert_told(str(told.value), "a.ome.tif states its resolution in a unit")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are UTF-16 there")
+def test_a_name_that_is_no_utf_8_is_written_with_a_mark(tmp_path):
+    path = tmp_path / os.fsdecode(b"m\xfcller.tif")
+    write_slide(tmp_path / "a.tif").rename(path)
+
+    for rows in (
+        tissue([path], tmp_path / "out"),
+        features([path], tmp_path / "out", also=("clam", "trident")),
+    ):
+        assert [row["status"] for row in rows] == ["done"]
+    made = tmp_path / "out" / os.fsdecode(b"m\xfcller.harm3.h5")
+    assert read_attributes(made)["slide_name"] == "m?ller.tif"
+    other = tmp_path / "out" / "trident" / os.fsdecode(b"m\xfcller.h5")
+    assert read_attributes(other)["slide_name"] == "m?ller"
+
+
+def test_links_do_not_multiply_a_folder(tmp_path):
+    slides = tmp_path / "slides"
+    (slides / "deep").mkdir(parents=True)
+    write_slide(slides / "a.tif")
+    write_slide(slides / "deep" / "b.tif")
+    for name in ("x", "y"):
+        (slides / name).symlink_to(".")
+        (slides / "deep" / name).symlink_to("..")
+    (slides / "z").symlink_to("deep")
+    (tmp_path / "link").symlink_to("slides")
+
+    found = slides_in(tmp_path / "link")
+
+    names = [str(path.relative_to(tmp_path / "link")) for path in found]
+    assert names == ["a.tif", "deep/b.tif"]

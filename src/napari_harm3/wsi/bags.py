@@ -1,13 +1,15 @@
 """The patch features of a slide, whoever extracted them."""
 
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_harm3.errors import FeatureError
 from napari_harm3.wsi.features import OK, Bag, own_attributes, read_own_bag
-from napari_harm3.wsi.interchange import ForeignBag, read_foreign
+from napari_harm3.wsi.interchange import POWER_MPP, read_foreign
 
 FEATURE_SUFFIXES = (".h5", ".pt")
 
@@ -22,39 +24,74 @@ def read_bag(path: Path) -> Bag:
     """
     if own_attributes(path) is not None or path.name.endswith(".harm3.h5"):
         return read_own_bag(path)
-    return _as_own(read_foreign(path))
+    bag = read_foreign(path)
+    return Bag(
+        features=bag.features.astype(np.float32),
+        coords=bag.coords,
+        status=np.full(len(bag.features), OK, np.uint8),
+        attributes=_translated(path.name, bag.attributes),
+    )
 
 
 def read_attributes(path: Path) -> dict[str, Any] | None:
-    """Return what is known of a bag as a whole; None if there is no such file yet."""
+    """Return what is known of a bag as a whole; None if there is no such file yet.
+
+    Raises
+    ------
+    FeatureError
+        If it is no bag of features.
+    """
     if not path.exists():
         return None
     own = own_attributes(path)
     if own is not None or path.name.endswith(".harm3.h5"):
         return own
-    return _translated(read_foreign(path).attributes)
+    return _translated(path.name, read_foreign(path).attributes)
 
 
-def _as_own(bag: ForeignBag) -> Bag:
-    return Bag(
-        features=bag.features.astype(np.float32),
-        coords=bag.coords,
-        status=np.full(len(bag.features), OK, np.uint8),
-        attributes=_translated(bag.attributes),
-    )
+def _translated(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two other programs note of patches under our names.
+
+    Raises
+    ------
+    FeatureError
+        If a size or a resolution among it makes no sense.
+    """
+    about: dict[str, Any] = {"slide_name": str(said["name"])} if "name" in said else {}
+    try:
+        return about | _sizes(said) | _resolution(said)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FeatureError(
+            f"{name} notes sizes of its patches that make no sense: extract it again."
+        ) from error
 
 
-def _translated(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two other programs note of patches under our names."""
-    about: dict[str, Any] = {}
-    if "name" in said:
-        about["slide_name"] = str(said["name"])
-    if "patch_size" in said:
-        about["patch_px"] = int(said["patch_size"])
-        shrunk = said.get("downsample", [1.0, 1.0])
-        side = said.get("patch_size_level0")
-        about["patch_level0_px"] = [
-            float(side or about["patch_px"] * factor)
-            for factor in (shrunk if isinstance(shrunk, list) else [shrunk] * 2)
-        ]
-    return about
+def _sizes(said: Mapping[str, Any]) -> dict[str, Any]:
+    if "patch_size" not in said:
+        return {}
+    size = _length(said["patch_size"])
+    if "patch_size_level0" in said:
+        sides = [_length(said["patch_size_level0"])] * 2
+    else:
+        shrunk = said.get("downsample", 1.0)
+        x, y = shrunk if isinstance(shrunk, list) else (shrunk, shrunk)
+        sides = [size * _length(x), size * _length(y)]
+    return {"patch_px": int(size), "patch_level0_px": sides}
+
+
+def _resolution(said: Mapping[str, Any]) -> dict[str, Any]:
+    if "mpp" in said:
+        mpp = _length(said["mpp"])
+    elif "level0_magnification" in said:
+        mpp = POWER_MPP / _length(said["level0_magnification"])
+    else:
+        return {}
+    return {"mpp_x": mpp, "mpp_y": mpp}
+
+
+def _length(value: Any) -> float:
+    """Return a positive number; TypeError or ValueError if it is none."""
+    length = float(value)
+    if not 0 < length < inf:
+        raise ValueError(f"{length} is no length")
+    return length

@@ -25,6 +25,13 @@ from napari_harm3.wsi.features import UNREADABLE
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a local model folder holds, by preference."""
 
+MOST_PIXELS = 4096
+"""No model takes larger pictures along one side."""
+
+NO_INPUT = (
+    "config.json of {} states an input size, a mean or a deviation that it cannot "
+    "have: fetch the folder again."
+)
 HALF: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 CLOSE = 0.999
 """Least cosine between features of half and of full precision in the probe."""
@@ -47,25 +54,26 @@ class Encoder:
         self.untrained = config.untrained
         self.batch = config.batch
         self.device = device
-        data = timm.data.resolve_model_data_config(network)
-        self.size = int(data["input_size"][-1])
+        self.size, mean, std = _input_of(network, config.name)
         self._mean, self._std = (
-            torch.tensor(data[key], device=device).view(1, 3, 1, 1)
-            for key in ("mean", "std")
+            torch.tensor(values, device=device).view(1, 3, 1, 1)
+            for values in (mean, std)
         )
         self.transform = json.dumps(
             {
                 "size": self.size,
-                "mean": [round(float(v), 6) for v in data["mean"]],
-                "std": [round(float(v), 6) for v in data["std"]],
+                "mean": [round(value, 6) for value in mean],
+                "std": [round(value, 6) for value in std],
             }
         )
         self.weights_sha256 = _digest(network)
         self._network = network.eval().to(device)
         self.precision = "float32"
-        self.dim = self.encode(np.zeros((1, self.size, self.size, 3), np.uint8)).shape[
-            1
-        ]
+        blank = np.zeros((1, self.size, self.size, 3), np.uint8)
+        try:
+            self.dim = self.encode(blank).shape[1]
+        except AssertionError as error:
+            raise FeatureError(NO_INPUT.format(config.name)) from error
         self.precision = (
             self._probed() if config.precision == "auto" else config.precision
         )
@@ -175,7 +183,7 @@ def _described(config: EncoderConfig) -> tuple[str, dict[str, Any]]:
         options |= {**said.get("model_args", {}), "num_classes": 0}
         options["pretrained_cfg"] = dict(said.get("pretrained_cfg", {}))
         return str(said["architecture"]), options
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FeatureError(
             f"config.json in {described.parent.name} does not describe a timm model: "
             "fetch the folder again."
@@ -183,6 +191,12 @@ def _described(config: EncoderConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _created(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    # Of such a model timm asks the hub even what it is.
+    if name.lower().replace("_", "-").startswith("hf-hub") and not pretrained:
+        raise ConfigError(
+            f"'{name}' lies on the hub: add --pretrained to download it, or give its "
+            "folder with --weights."
+        )
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except (OSError, ConnectionError) as error:
@@ -190,11 +204,31 @@ def _created(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
             f"The weights of {name} cannot be downloaded from here: give them "
             "as a file or folder with --weights."
         ) from error
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (*UNREADABLE, ArithmeticError) as error:
         raise ConfigError(
             f"timm cannot make '{name}': name a vision transformer of timm, "
             "such as vit_base_patch16_224."
         ) from error
+
+
+def _input_of(network: nn.Module, name: str) -> tuple[int, list[float], list[float]]:
+    """Return the side of the pictures that a model takes, and their mean and deviation.
+
+    Raises
+    ------
+    FeatureError
+        If its ``config.json`` says what cannot be.
+    """
+    try:
+        data = timm.data.resolve_model_data_config(network)
+        size = int(data["input_size"][-1])
+        mean, std = ([float(v) for v in data[key]] for key in ("mean", "std"))
+    except (*UNREADABLE, ArithmeticError) as error:
+        raise FeatureError(NO_INPUT.format(name)) from error
+    finite = len(mean) == len(std) == 3 and np.isfinite([*mean, *std]).all()
+    if not finite or min(std) <= 0 or not 0 < size <= MOST_PIXELS:
+        raise FeatureError(NO_INPUT.format(name))
+    return size, mean, std
 
 
 def _read_state(weights: Path) -> Mapping[str, Tensor]:

@@ -172,7 +172,7 @@ def read_own_bag(path: Path) -> Bag:
         If the file is missing, damaged, or no bag of features.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             coords, status = (
                 np.asarray(stored(path.name, file, key)[()])
                 for key in ("coords", "status")
@@ -188,8 +188,7 @@ def read_own_bag(path: Path) -> Bag:
         raise FeatureError(
             f"{path.name} is damaged or no feature file: extract it again."
         ) from error
-    if features.ndim != 2 or not len(features) == len(coords) == len(status):
-        raise FeatureError(f"{path.name}: coordinates and features differ in number.")
+    _require_rows(path.name, features, coords, status)
     kept = status == OK
     features = features[kept].astype(np.float32)
     if not np.isfinite(features).all():
@@ -199,10 +198,26 @@ def read_own_bag(path: Path) -> Bag:
     )
 
 
+def _require_rows(
+    name: str, features: np.ndarray, coords: np.ndarray, status: np.ndarray
+) -> None:
+    rows = features.shape[:1]
+    kinds = features.dtype.kind, coords.dtype.kind, status.dtype.kind
+    if features.ndim != 2 or not features.shape[1] or kinds != ("f", "i", "u"):
+        raise FeatureError(
+            f"{name} holds no rows of features with whole coordinates and a status: "
+            "extract it again."
+        )
+    if coords.shape != (*rows, 2) or status.shape != rows:
+        raise FeatureError(
+            f"{name}: coordinates and features differ in number: extract it again."
+        )
+
+
 def own_attributes(path: Path) -> dict[str, Any] | None:
     """Return the root attributes of a bag of our own; None if it is no such file."""
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             attributes = plain_attributes(file.attrs)
     except UNREADABLE:
         return None
@@ -221,17 +236,17 @@ def bag_summary(path: Path) -> dict[str, Any]:
     """
     dim = read_own_bag(path).features.shape[1] if has_features(path) else None
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             status = np.asarray(stored(path.name, file, "status")[()])
             attributes = plain_attributes(file.attrs)
+        return attributes | {
+            "mpp": [attributes["mpp_x"], attributes["mpp_y"]],
+            "patches": len(status),
+            "damaged": int((status == DAMAGED).sum()),
+            "dim": dim,
+        }
     except UNREADABLE as error:
         raise FeatureError(f"{path.name} is damaged: make it again.") from error
-    return attributes | {
-        "mpp": [attributes["mpp_x"], attributes["mpp_y"]],
-        "patches": len(status),
-        "damaged": int((status == DAMAGED).sum()),
-        "dim": dim,
-    }
 
 
 def is_sound(path: Path) -> bool:
@@ -239,7 +254,7 @@ def is_sound(path: Path) -> bool:
     try:
         if has_features(path):
             read_own_bag(path)
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             for key in ("coords", "status", "tissue"):
                 stored(path.name, file, key)[()]
     except (FeatureError, *UNREADABLE):
@@ -250,7 +265,7 @@ def is_sound(path: Path) -> bool:
 def has_features(path: Path) -> bool:
     """Return whether a file holds features, not coordinates only."""
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             return "features" in file
     except UNREADABLE:
         return False
@@ -287,6 +302,12 @@ def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
         name: value.decode() if isinstance(value, bytes) else value
         for name, value in plain.items()
     }
+
+
+def _opened(path: Path) -> h5py.File:
+    if not path.is_file():  # HDF5 would wait for a pipe
+        raise FileNotFoundError(path.name)
+    return h5py.File(path, "r")
 
 
 def _points_elsewhere(file: h5py.File, key: str) -> bool:

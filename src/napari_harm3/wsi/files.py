@@ -27,6 +27,11 @@ def stem_of(name: str) -> str:
     return Path(name).stem
 
 
+def shown_name(path: Path) -> str:
+    """Return a file's name as it can be written down: "?" for what is no UTF-8."""
+    return path.name.encode(errors="replace").decode()
+
+
 class SlideFiles:
     """The files of an open slide.
 
@@ -108,6 +113,8 @@ def _found(path: Path, is_dicom: Callable[[Path], bool]) -> Path:
         raise SlideError(
             f"{path.name}{dangling or ' does not exist'}: correct the path."
         )
+    if not path.is_file():  # a pipe would be waited for
+        raise SlideError(f"{path.name} is a pipe or a device: give the slide's file.")
     return path
 
 

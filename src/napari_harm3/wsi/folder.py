@@ -36,8 +36,14 @@ def slides_in(folder: Path) -> list[Path]:
     """Return the slides in a folder and its subfolders, in order of their names.
 
     Files are known by their suffix, so that a damaged one is not passed over. A
-    folder of one DICOM slide stands for its files, whose names may lack a suffix.
+    folder of one DICOM slide stands for its files, whose names may lack a suffix. A
+    folder that links lead to again is looked into once.
     """
+    return _slides_below(folder, set())
+
+
+def _slides_below(folder: Path, seen: set[Path]) -> list[Path]:
+    seen.add(folder.resolve())
     try:
         entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
     except OSError:
@@ -46,8 +52,9 @@ def slides_in(folder: Path) -> list[Path]:
     found: list[Path] = []
     for entry in entries:
         if entry.is_dir():
-            if not entry.with_suffix(".mrxs").exists():
-                found += slides_in(entry)
+            pixels = entry.with_suffix(".mrxs").exists()
+            if not pixels and entry.resolve() not in seen:
+                found += _slides_below(entry, seen)
         elif entry.suffix.lower() in SUFFIXES and entry not in dicom:
             found.append(entry)
     series = _by_series(dicom)
@@ -66,5 +73,6 @@ def _by_series(files: list[Path]) -> list[Path]:
     """Return one file of each DICOM series; what cannot be opened stands alone."""
     first: dict[str, Path] = {}
     for file in files:
-        first.setdefault(dicom_series(file) or file.name, file)
+        series = dicom_series(file) if file.is_file() else None  # no pipe
+        first.setdefault(series or file.name, file)
     return list(first.values())

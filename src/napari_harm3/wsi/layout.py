@@ -19,7 +19,12 @@ from napari_harm3.wsi.features import (
     own_attributes,
     write_bag,
 )
-from napari_harm3.wsi.patches import Patches, lay_patches, lost_patches
+from napari_harm3.wsi.patches import (
+    Patches,
+    lay_patches,
+    lost_patches,
+    patch_side,
+)
 from napari_harm3.wsi.slide import Slide
 from napari_harm3.wsi.tissue import Tissue, find_tissue
 
@@ -64,8 +69,9 @@ def lay_out(slide: Slide, tissue: AnyTissueConfig, patches: PatchConfig) -> Layo
     Raises
     ------
     SlideError
-        If the slide's resolution is not known, or it is coarser than asked.
+        If the slide's resolution is not known, or does not suit the patches.
     """
+    patch_side(slide, patches)  # what is refused is refused before tissue is sought
     found = find_tissue(slide, tissue)
     return Layout(
         slide=slide,

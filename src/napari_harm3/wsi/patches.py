@@ -22,6 +22,9 @@ ROUNDING = 0.0025
 SPILL = 2
 """Pixels of a level by which rounding alone can bring a patch beyond the slide."""
 
+MOST_PATCHES = 20_000_000
+"""No slide holds as many that show anything."""
+
 FOUR_CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 POINTS: dict[Rule, tuple[tuple[float, float], ...]] = {
     "corners_any": FOUR_CORNERS,
@@ -59,15 +62,9 @@ def lay_patches(slide: Slide, tissue: Tissue, config: PatchConfig) -> Patches:
     Raises
     ------
     SlideError
-        If the slide's resolution is not known, or it is coarser than asked.
+        If the slide's resolution is not known, or does not suit the patches.
     """
-    mpp = slide.require_mpp()
-    if max(mpp) > config.mpp * COARSER and not config.allow_upsampling:
-        raise SlideError(
-            f"{slide.name} has {max(mpp):.3g} microns per pixel, coarser than the "
-            f"{config.mpp:.3g} asked: ask for coarser patches, or allow up-sampling."
-        )
-    side = config.patch * config.mpp / mpp[0], config.patch * config.mpp / mpp[1]
+    side = patch_side(slide, config)
     if config.rule.startswith("clam"):
         kept = clam_patches(tissue, side, every=config.rule == "clam_four_pt_hard")
     else:
@@ -79,6 +76,31 @@ def lay_patches(slide: Slide, tissue: Tissue, config: PatchConfig) -> Patches:
         level0_px=side,
         size=config.patch,
     )
+
+
+def patch_side(slide: Slide, config: PatchConfig) -> Pair:
+    """Return the side of a patch in level-0 pixels, along x and y.
+
+    Raises
+    ------
+    SlideError
+        If the slide's resolution is not known or coarser than asked, or patches would
+        be smaller than a pixel or too many.
+    """
+    mpp = slide.require_mpp()
+    if max(mpp) > config.mpp * COARSER and not config.allow_upsampling:
+        raise SlideError(
+            f"{slide.name} has {max(mpp):.3g} microns per pixel, coarser than the "
+            f"{config.mpp:.3g} asked: ask for coarser patches, or allow up-sampling."
+        )
+    side = config.patch * config.mpp / mpp[0], config.patch * config.mpp / mpp[1]
+    count = slide.width / side[0] * slide.height / side[1]
+    if min(side) < 1 or count > MOST_PATCHES:
+        raise SlideError(
+            f"{slide.name} would fall into {count:.0f} patches of {min(side):.3g} "
+            "pixels: ask for larger or coarser ones."
+        )
+    return side
 
 
 def grid(bounds: tuple[int, int, int, int], side: Pair) -> Int64[np.ndarray, "N 2"]:

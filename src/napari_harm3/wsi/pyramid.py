@@ -19,6 +19,8 @@ from napari_harm3.errors import SlideError
 from napari_harm3.wsi.slide import Pair, Slide
 
 Pixels = UInt8[np.ndarray, "rows columns 3"]
+Read = tuple[int, int]
+"""Blocks that could be read, and that could not."""
 
 BLOCK = 2048
 """Side of the blocks that a large level is shrunk by."""
@@ -35,6 +37,9 @@ SLOW_PIXELS = 64_000_000
 
 KEPT_PIXELS = 16_000_000
 """A coarse picture that is kept is no larger."""
+
+MOST_PIXELS = 100_000_000
+"""A larger overview would not fit into memory."""
 
 COARSEST = 512
 """A level smaller than this along both axes is the last."""
@@ -58,11 +63,18 @@ def overview(slide: Slide, um_per_pixel: float) -> Overview:
     Raises
     ------
     SlideError
-        If the slide's resolution is not known.
+        If the slide's resolution is not known, or makes it too large to be seen
+        whole, or none of it can be read.
     """
     mpp_x, mpp_y = slide.require_mpp()
     columns = max(round(slide.width * mpp_x / um_per_pixel), 1)
     rows = max(round(slide.height * mpp_y / um_per_pixel), 1)
+    if columns * rows > MOST_PIXELS:
+        raise SlideError(
+            f"{slide.name} would be {columns} x {rows} pixels of {um_per_pixel:g} "
+            "microns, too many to seek tissue on: correct its resolution "
+            "(--source-mpp), or seek on larger pixels."
+        )
     down = min(slide.width / columns, slide.height / rows)
     # From twice as fine a level: JPEG smears colour over the edges of a coarse one.
     source = _Source.of(slide, down / 2)
@@ -70,7 +82,11 @@ def overview(slide: Slide, um_per_pixel: float) -> Overview:
     box = math.ceil(math.sqrt(source.width * source.height / WHOLE_PIXELS))
     box = max(min(box, int(down / source.down)), 1)
     picture = _canvas(source, box)
-    damaged = sum(_blocks(picture, source, box))
+    read, damaged = np.sum(list(_blocks(picture, source, box)), axis=0).tolist()
+    if not read:
+        raise SlideError(
+            f"{slide.name} is damaged: nothing of it can be read. Copy it again."
+        )
     scaled = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
     return Overview(
         picture=np.asarray(scaled, dtype=np.uint8),
@@ -110,6 +126,14 @@ class _Source:
         return self.slide.read_reduced(self.level, self.reduction, x, y, width, height)
 
     @property
+    def smallest(self) -> int:
+        """Side of the smallest part that is damaged as a whole: of a tile, if known."""
+        if self.slide.tiff is None:
+            return SMALLEST_BLOCK
+        at = self.slide.tiff.levels[self.level]
+        return max(min(at.tile_width, at.tile_height) // self.reduction, 16)
+
+    @property
     def slow(self) -> bool:
         """Whether seeing all of it means to decode for seconds."""
         width, height = self.slide.level_dimensions[self.level]
@@ -126,6 +150,8 @@ class CoarsePicture:
     box
         Pixels of the source that one of its pixels spans.
     """
+
+    smallest = SMALLEST_BLOCK
 
     def __init__(self, source: _Source, box: int) -> None:
         self.down = source.down * box
@@ -161,8 +187,8 @@ def _canvas(source: _Source, box: int) -> Pixels:
     return np.empty((-(-source.height // box), -(-source.width // box), 3), np.uint8)
 
 
-def _blocks(picture: Pixels, source: _Source, box: int) -> Iterator[int]:
-    """Fill a picture block by block; yield how much of each cannot be read."""
+def _blocks(picture: Pixels, source: _Source, box: int) -> Iterator[Read]:
+    """Fill a picture block by block; yield how much of each could be read."""
     side = max(BLOCK // box, 1)
     for top in range(0, picture.shape[0], side):
         for left in range(0, picture.shape[1], side):
@@ -174,11 +200,11 @@ def _blocks(picture: Pixels, source: _Source, box: int) -> Iterator[int]:
 
 def _fill(
     part: Pixels, source: "_Source | CoarsePicture", x: int, y: int, box: int
-) -> int:
-    """Fill a part of a picture from its source; return how many blocks are damaged."""
+) -> Read:
+    """Fill a part of a picture from its source; return how much could be read."""
     width = min(part.shape[1] * box, source.width - x)
     height = min(part.shape[0] * box, source.height - y)
-    pixels, damaged = _mended(source, x, y, width, height)
+    pixels, read = _mended(source, x, y, width, height)
     if box > 1:
         # The last pixels of a level stand for a whole box.
         pixels = cv2.copyMakeBorder(
@@ -191,36 +217,37 @@ def _fill(
         )
         pixels = cv2.resize(pixels, part.shape[1::-1], interpolation=cv2.INTER_AREA)
     part[:] = pixels
-    return damaged
+    return read
 
 
 def _mended(
     source: _Source | CoarsePicture, x: int, y: int, width: int, height: int
-) -> tuple[Pixels, int]:
-    """Return a region in which what cannot be read is grey, and how much that is."""
+) -> tuple[Pixels, Read]:
+    """Return a region in which what cannot be read is grey, and how much was read."""
     try:
-        return source.read(x, y, width, height), 0
+        return source.read(x, y, width, height), (1, 0)
     except SlideError:
-        if max(width, height) <= SMALLEST_BLOCK:
-            return np.full((height, width, 3), DAMAGED_COLOUR, np.uint8), 1
+        smallest = source.smallest
+        if max(width, height) <= smallest:
+            return np.full((height, width, 3), DAMAGED_COLOUR, np.uint8), (0, 1)
     region = np.empty((height, width, 3), np.uint8)
-    damaged = 0
-    for top, rows in _halves(y, height):
-        for left, columns in _halves(x, width):
-            part, bad = _mended(source, left, top, columns, rows)
+    whole = damaged = 0
+    for top, rows in _halves(y, height, smallest):
+        for left, columns in _halves(x, width, smallest):
+            part, (good, bad) = _mended(source, left, top, columns, rows)
             region[top - y :, left - x :][:rows, :columns] = part
-            damaged += bad
-    return region, damaged
+            whole, damaged = whole + good, damaged + bad
+    return region, (whole, damaged)
 
 
-def _halves(start: int, length: int) -> Iterator[tuple[int, int]]:
+def _halves(start: int, length: int, smallest: int) -> Iterator[tuple[int, int]]:
     """Yield start and length of halves that meet where tiles do, most likely."""
-    if length <= SMALLEST_BLOCK:
+    if length <= smallest:
         yield start, length
         return
-    middle = (start + length // 2) // SMALLEST_BLOCK * SMALLEST_BLOCK
+    middle = (start + length // 2) // smallest * smallest
     if middle <= start:
-        middle += SMALLEST_BLOCK
+        middle += smallest
     yield start, middle - start
     yield middle, start + length - middle
 

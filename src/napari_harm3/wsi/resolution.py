@@ -1,7 +1,8 @@
 """How many microns a pixel of a slide spans, and whether that can be believed."""
 
-import re
 from collections.abc import Mapping
+from math import nan
+from xml.etree import ElementTree as ET
 
 from napari_harm3.errors import SlideError
 
@@ -21,13 +22,17 @@ MICRONS = {
     "m": 1e6,
     "cm": 1e4,
     "mm": 1e3,
-    "µm": 1.0,
+    "\u00b5m": 1.0,  # the sign for micro
+    "\u03bcm": 1.0,  # the Greek letter
     "um": 1.0,
     "nm": 1e-3,
     "in": 25_400.0,
 }
 
 Mpp = tuple[float, float]
+
+NOT_IN_MICRONS: Mpp = (nan, nan)
+"""Stated, and not in a way that can be understood; what else a file says may differ."""
 
 
 def require_plausible(stated: float) -> None:
@@ -67,6 +72,8 @@ def resolution(
     found = own or _written(properties)
     if found is None:
         return None, None, ""
+    if found is NOT_IN_MICRONS:
+        return None, None, "states its resolution in a unit that is not known"
     if not _plausible(found):
         odd = f"states {found[0]:.4g} microns per pixel, which no slide has"
         return None, None, odd
@@ -74,21 +81,36 @@ def resolution(
 
 
 def ome_mpp(xml: str, width: int, height: int) -> Mpp | None:
-    """Return the microns per pixel of the image of a size that OME-XML describes."""
-    for pixels in re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", xml):
-        found = dict(re.findall(r'\b(\w+)="([^"]*)"', pixels))
-        if (found.get("SizeX"), found.get("SizeY")) != (str(width), str(height)):
-            continue
-        try:
-            x, y = (
-                float(found[f"PhysicalSize{axis}"])
-                * MICRONS[found.get(f"PhysicalSize{axis}Unit", "µm")]
-                for axis in "XY"
-            )
-        except (KeyError, ValueError):
-            continue
-        return x, y
+    """Return the microns per pixel of the image of a size that OME-XML describes.
+
+    None if it states none, and `NOT_IN_MICRONS` if it cannot be understood.
+    """
+    if "<!DOCTYPE" in xml:  # entities that grow for ever; OME has no use for them
+        return NOT_IN_MICRONS
+    try:
+        elements = list(ET.fromstring(xml).iter())  # noqa: S314 - no DOCTYPE
+    except (ET.ParseError, ValueError):
+        return NOT_IN_MICRONS
+    size = str(width), str(height)
+    for element in elements:
+        said = element.attrib
+        if (said.get("SizeX"), said.get("SizeY")) == size and (
+            "PhysicalSizeX" in said or "PhysicalSizeY" in said
+        ):
+            return _physical_size(said)
     return None
+
+
+def _physical_size(said: Mapping[str, str]) -> Mpp:
+    try:
+        x, y = (
+            float(said[f"PhysicalSize{axis}"])
+            * MICRONS[said.get(f"PhysicalSize{axis}Unit", "um")]
+            for axis in "XY"
+        )
+    except (KeyError, ValueError):
+        return NOT_IN_MICRONS
+    return x, y
 
 
 def _plausible(mpp: Mpp) -> bool:

@@ -13,11 +13,12 @@ import openslide
 from jaxtyping import UInt8
 
 from napari_harm3.errors import SlideError
-from napari_harm3.wsi.files import SlideFiles, file_of
+from napari_harm3.wsi.alpha import WHITE, background, laid_on
+from napari_harm3.wsi.files import SlideFiles, file_of, shown_name
+from napari_harm3.wsi.levels import Size, levels_among
 from napari_harm3.wsi.resolution import UNSTATED, require_plausible, resolution
 from napari_harm3.wsi.tiff import REDUCTIONS, NotPlainError, TiledTiff
 
-WHITE = (255, 255, 255)
 PROBE_TILES = (0.5, 0.3, 0.7)
 """Places of the tiles of level 0 that are decoded both ways at opening."""
 
@@ -50,7 +51,7 @@ class Slide:
     """
 
     def __init__(self, path: Path, *, source_mpp: float | None = None) -> None:
-        self.path, self.name = path, path.name
+        self.path, self.name = path, shown_name(path)
         self.stated_mpp = source_mpp
         if source_mpp is not None:
             require_plausible(source_mpp)
@@ -64,7 +65,8 @@ class Slide:
         )
         self._tiff, self.reader_note = _with_tiff(self._file, self._handle, why)
         self._files.watch_parts(self.vendor)
-        self.level_dimensions = self._sizes()
+        # OpenSlide numbers other pictures too, which are none of its levels.
+        self._numbers, self.level_dimensions = self._levels()
         self.width: int = self.level_dimensions[0][0]
         self.height: int = self.level_dimensions[0][1]
         self.level_downsamples: tuple[float, ...] = tuple(
@@ -77,7 +79,7 @@ class Slide:
         if self._handle is not None and self._tiff is not None:
             self._handle.close()
             self._handle = None
-        self._background = _background(self._properties)
+        self._background = background(self._properties)
 
     def __enter__(self) -> "Slide":
         return self
@@ -236,12 +238,15 @@ class Slide:
             return None
         return self._tiff.mpp
 
-    def _sizes(self) -> tuple[tuple[int, int], ...]:
+    def _levels(self) -> tuple[list[int], tuple[Size, ...]]:
+        """Return the reader's number of each level, and its size."""
         if self._tiff is not None:
-            return tuple((level.width, level.height) for level in self._tiff.levels)
-        assert self._handle is not None
-        sizes: tuple[tuple[int, int], ...] = self._handle.level_dimensions
-        return sizes
+            sizes = [(level.width, level.height) for level in self._tiff.levels]
+        else:
+            assert self._handle is not None
+            sizes = list(self._handle.level_dimensions)
+        numbers = levels_among(sizes)
+        return numbers, tuple(sizes[number] for number in numbers)
 
     def _down(self, level: int) -> Pair:
         width, height = self.level_dimensions[level]
@@ -256,7 +261,8 @@ class Slide:
                     f"{self.name} is closed, or its file is gone: open it."
                 )
             try:
-                region = self._handle.read_region((x, y), level, (width, height))
+                number = self._numbers[level]
+                region = self._handle.read_region((x, y), number, (width, height))
             except openslide.OpenSlideError as error:
                 # OpenSlide refuses everything after a fault: open the file anew.
                 self._handle.close()
@@ -264,7 +270,7 @@ class Slide:
                 raise SlideError(
                     f"{self.name} is damaged near x {x}, y {y}: copy it again."
                 ) from error
-        return _laid_on(self._background, np.asarray(region))
+        return laid_on(self._background, np.asarray(region))
 
 
 def open_slide(path: Path, *, source_mpp: float | None = None) -> Slide:
@@ -324,8 +330,9 @@ def _with_tiff(
     except SlideError:
         handle.close()
         raise
-    for level, index in _probes(tiff, handle):
-        if not _alike(tiff, handle, level, index):
+    known = _known(tiff, handle)
+    for level, index in _probes(tiff, list(known)):
+        if not _alike(tiff, handle, (level, known[level]), index):
             tiff.close()
             return None, "its tiles decode differently outside OpenSlide"
     tiff.cache.clear()
@@ -346,54 +353,44 @@ def _without_openslide(path: Path, why: str) -> TiledTiff:
     raise SlideError(f"{path.name} {why}: copy it again, or convert it to OME-TIFF.")
 
 
-def _probes(tiff: TiledTiff, handle: openslide.OpenSlide) -> list[tuple[int, int]]:
-    """Return some tiles that both know: of every level the first, of level 0 more."""
+def _known(tiff: TiledTiff, handle: openslide.OpenSlide) -> dict[int, int]:
+    """Return OpenSlide's number of each level that it knows.
+
+    Of an OME-TIFF's levels it sees the first alone.
+    """
+    sizes = list(handle.level_dimensions)
+    return {
+        number: sizes.index((at.width, at.height))
+        for number, at in enumerate(tiff.levels)
+        if (at.width, at.height) in sizes
+    }
+
+
+def _probes(tiff: TiledTiff, levels: list[int]) -> list[tuple[int, int]]:
+    """Return some tiles of levels: of every one the first, of level 0 more."""
     first = tiff.levels[0]
     rows = len(first.offsets) // first.columns
     inner = [
         int(rows * share) * first.columns + int(first.columns * share)
         for share in PROBE_TILES
     ]
-    # Of an OME-TIFF's levels OpenSlide sees the first alone.
-    both = zip(tiff.levels, handle.level_dimensions, strict=False)
-    known = [n for n, (at, size) in enumerate(both) if (at.width, at.height) == size]
-    return [(n, index) for n in known for index in ([*inner, 0] if n == 0 else [0])]
+    return [(n, index) for n in levels for index in ([*inner, 0] if n == 0 else [0])]
 
 
 def _alike(
-    tiff: TiledTiff, handle: openslide.OpenSlide, level: int, index: int
+    tiff: TiledTiff, handle: openslide.OpenSlide, levels: tuple[int, int], index: int
 ) -> bool:
     """Return whether a tile is the same both ways; a damaged one says nothing."""
+    level, number = levels
     at = tiff.levels[level]
     row, column = divmod(index, at.columns)
     x, y = column * at.tile_width, row * at.tile_height
     width, height = min(at.tile_width, at.width - x), min(at.tile_height, at.height - y)
     try:
         ours = tiff.read(level, x, y, width, height)
-        theirs = np.asarray(handle.read_region((x, y), level, (width, height)))
+        theirs = np.asarray(handle.read_region((x, y), number, (width, height)))
     except (SlideError, openslide.OpenSlideError):
         return True
     rounding = 0 if (theirs[..., 3] == 255).all() else ALPHA_ROUNDING
-    glass = np.array(WHITE, dtype=np.uint8)
-    difference = ours.astype(np.int16) - _laid_on(glass, theirs)
+    difference = ours.astype(np.int16) - laid_on(WHITE, theirs)
     return int(np.abs(difference).max()) <= rounding
-
-
-def _laid_on(
-    glass: UInt8[np.ndarray, "3"], rgba: UInt8[np.ndarray, "rows columns 4"]
-) -> UInt8[np.ndarray, "rows columns 3"]:
-    """Return a picture without its alpha, as it looks on glass of a colour."""
-    alpha = rgba[..., 3:]
-    if alpha.size and alpha.min() == 255:
-        return np.ascontiguousarray(rgba[..., :3])
-    share = alpha.astype(np.float32) / 255
-    blended = rgba[..., :3] * share + glass * (1 - share)
-    return np.asarray(np.rint(blended), dtype=np.uint8)
-
-
-def _background(properties: Mapping[str, str]) -> UInt8[np.ndarray, "3"]:
-    colour = str(properties.get("openslide.background-color", "FFFFFF"))
-    try:
-        return np.frombuffer(bytes.fromhex(colour), dtype=np.uint8)
-    except ValueError:
-        return np.array(WHITE, dtype=np.uint8)

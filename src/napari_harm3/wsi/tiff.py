@@ -24,6 +24,8 @@ from tifffile import (
 )
 
 from napari_harm3.errors import SlideError
+from napari_harm3.wsi.alpha import on_white
+from napari_harm3.wsi.levels import Size, levels_among
 from napari_harm3.wsi.resolution import Mpp, ome_mpp
 from napari_harm3.wsi.tiles import Tile, TileCache
 
@@ -32,6 +34,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 REDUCTIONS = (1, 2, 4, 8)
 """A JPEG tile can be decoded at a fraction of its size, at a fraction of the cost."""
+
+JPEG_2000 = (33003, 33004, 33005, 34712)
+"""Compressions of TIFF, Aperio's among them."""
+
+END_OF_CODESTREAM = b"\xff\xd9"
+"""The last bytes of JPEG 2000; its decoder makes up what a cut tile lacks."""
 
 ADOBE_RGB = bytes.fromhex("ffee000e41646f626500640000000000")
 """The JPEG segment that says: three components, and they are RGB."""
@@ -87,8 +95,8 @@ class TiledTiff:
     path
         The file.
     sizes
-        Width and height of each level, where something else has found them; the
-        file's own pyramid if not given, and of an OME-TIFF always.
+        Of what may be its levels, where something else has found them; the file's own
+        pyramid if not given, and of an OME-TIFF always.
 
     Raises
     ------
@@ -97,9 +105,7 @@ class TiledTiff:
         `NotPlainError` where OpenSlide may read it all the same.
     """
 
-    def __init__(
-        self, path: Path, *, sizes: tuple[tuple[int, int], ...] | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, sizes: tuple[Size, ...] | None = None) -> None:
         self.name = path.name
         self._lock = Lock()
         try:
@@ -116,7 +122,8 @@ class TiledTiff:
                 if self.ome or sizes is None
                 else _pages_of(self.name, self._file, sizes)
             )
-            self.levels = tuple(_level(self.name, page) for page in pages)
+            numbers = levels_among([(p.imagewidth, p.imagelength) for p in pages])
+            self.levels = tuple(_level(self.name, pages[number]) for number in numbers)
             self.size = self._file.filehandle.size
         except SlideError:
             self.close()
@@ -205,10 +212,20 @@ class TiledTiff:
 
     @property
     def mpp(self) -> Mpp | None:
-        """Microns per pixel as OME or the resolution tags say; None if they do not."""
+        """Microns per pixel as OME or the resolution tags say; None if they do not.
+
+        Raises
+        ------
+        SlideError
+            If the tags make no sense.
+        """
         first = self.levels[0]
-        said = ome_mpp(self._file.ome_metadata or "", first.width, first.height)
-        return said or _tag_resolution(first.page)
+        xml = self._file.ome_metadata
+        said = ome_mpp(xml, first.width, first.height) if xml else None
+        try:
+            return said or _tag_resolution(first.page)
+        except DAMAGE as error:
+            raise SlideError(f"{self.name} {COPY_AGAIN}") from error
 
     def _decode(self, level: int, index: int, reduction: int) -> Tile:
         at = self.levels[level]
@@ -244,20 +261,15 @@ def _decoded(at: Level, data: bytes, index: int, reduction: int) -> Tile:
     if at.jpeg:
         tile = _jpeg(at, data, reduction)
     else:
+        if at.page.compression in JPEG_2000 and not data.endswith(END_OF_CODESTREAM):
+            raise ValueError("the tile is cut")
         decoded, _, _ = at.page.decode(data, index)
         tile = np.asarray(decoded)[0]
     shape = at.tile_height // reduction, at.tile_width // reduction
     if tile.shape[:2] != shape or tile.dtype != np.uint8:
         raise ValueError("the tile has another size than its directory says")
-    return _on_white(tile, at.page.extrasamples) if tile.shape[2] == 4 else tile
-
-
-def _on_white(tile: UInt8[np.ndarray, "rows columns 4"], extra: tuple[int]) -> Tile:
-    """Return a tile without its alpha; unless told otherwise it is multiplied in."""
-    colour, alpha = tile[..., :3].astype(np.uint16), tile[..., 3:].astype(np.uint16)
-    if extra == (EXTRASAMPLE.UNASSALPHA,):
-        colour = (colour * alpha + 127) // 255
-    return np.minimum(colour + 255 - alpha, 255).astype(np.uint8)
+    apart = at.page.extrasamples == (EXTRASAMPLE.UNASSALPHA,)
+    return on_white(tile, multiplied=not apart) if tile.shape[2] == 4 else tile
 
 
 def _jpeg(at: Level, data: bytes, reduction: int) -> Tile:
@@ -346,9 +358,7 @@ def _own_pyramid(name: str, file: TiffFile) -> list[TiffPage]:
     return pages
 
 
-def _pages_of(
-    name: str, file: TiffFile, sizes: tuple[tuple[int, int], ...]
-) -> list[TiffPage]:
+def _pages_of(name: str, file: TiffFile, sizes: tuple[Size, ...]) -> list[TiffPage]:
     """Return the tiled page of each size, the first if there are several."""
     pages = [page for page in file.pages if isinstance(page, TiffPage)]
     tiled = {(p.imagewidth, p.imagelength): p for p in reversed(pages) if p.is_tiled}
