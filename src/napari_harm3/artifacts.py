@@ -30,21 +30,46 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     What is written reaches the disk before the new name does, and an error leaves
     neither a half-written file nor the temporary one.
+
+    Raises
+    ------
+    OSError
+        Naming ``path``, whichever of the two it was that could not be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffixes are kept, because writers choose their format by them.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f"-{path.name}")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _told_of(path), _temporary(path) as temporary:
         yield temporary
         _sync(temporary, os.O_RDWR)  # Windows syncs what may be written alone
         temporary.chmod(0o666 & ~UMASK)
         temporary.replace(path)
         if os.name != "nt":  # which opens no folder
             _sync(path.parent, os.O_RDONLY)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    # The suffixes are kept, because writers choose their format by them.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f"-{path.name}")
+    temporary = Path(name)
+    try:
+        os.close(handle)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Name ``path`` in an error that names no file, or the temporary one beside it."""
+    try:
+        yield
+    except OSError as error:
+        name = Path(error.filename or "").name
+        temporary = name.startswith(".") and name.endswith(f"-{path.name}")
+        # One without a number is a library's own, and would lose its words.
+        if error.errno is not None and (temporary or error.filename is None):
+            error.filename = str(path)
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -7,20 +7,26 @@ The same class serves Python, the TOML file, the command line and the napari for
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tomli_w
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from napari_harm3.artifacts import write_text
-from napari_harm3.errors import ConfigError
+from napari_harm3.errors import ConfigError, sentence
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 """Unknown names and loose types are refused."""
 
 Config = TypeVar("Config")
+Whole = TypeVar("Whole", bound="DataclassInstance")
 
 
 def to_plain(config: object) -> Any:
@@ -36,9 +42,28 @@ def from_plain(kind: type[Config], plain: object, *, source: str) -> Config:
     ConfigError
         Naming ``source`` and every field that is unknown or out of bounds.
     """
+    with _faults_told(source):
+        # Through JSON: strict Python validation would refuse a list for a tuple. A
+        # date, which TOML alone has, becomes a string, and is refused as that.
+        return TypeAdapter(kind).validate_json(json.dumps(plain, default=str))
+
+
+def changed(config: Whole, /, *, source: str = "the options", **fields: Any) -> Whole:
+    """Return a configuration with other fields, as somebody asked for them.
+
+    Raises
+    ------
+    ConfigError
+        Naming ``source`` and every field that is out of bounds.
+    """
+    with _faults_told(source):
+        return replace(config, **fields)
+
+
+@contextmanager
+def _faults_told(source: str) -> Iterator[None]:
     try:
-        # Through JSON: strict Python validation would refuse a list for a tuple.
-        return TypeAdapter(kind).validate_json(json.dumps(plain))
+        yield
     except ValidationError as error:
         faults = "; ".join(_told(fault) for fault in error.errors())
         raise ConfigError(f"{source}: {faults}. Correct that.") from error
@@ -77,10 +102,11 @@ def read_toml(path: Path, kind: type[Config]) -> Config:
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ConfigError(sentence(error)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}.") from error
-    return from_plain(kind, plain, source=str(path))
+        told = f"{path.name} is not a TOML file: {error}. Correct that."
+        raise ConfigError(told) from error
+    return from_plain(kind, plain, source=path.name)
 
 
 def _without_none(plain: Any) -> Any:

@@ -26,6 +26,7 @@ REMEDIES = {
     errno.EPERM: "change its rights, or choose another folder",
     errno.ENOENT: "check that it is there",
     errno.ENOTDIR: "give a folder, not a file",
+    errno.EISDIR: "give a file, not a folder",
     errno.EEXIST: "choose another folder",
     errno.ENAMETOOLONG: "give it a shorter name",
 }

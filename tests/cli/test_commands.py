@@ -319,6 +319,17 @@ def test_the_report_stands_alone(harm3, run, tmp_path):
     assert page.count("data:image/png;base64") >= 3
 
 
+def test_a_folder_where_a_file_should_be_is_named_and_left(harm3, run, tmp_path):
+    folder = tmp_path / "page"
+    folder.mkdir()
+
+    code, _, err = harm3("report", run, "--out", folder)
+
+    told = "harm3: page: Is a directory: give a file, not a folder.\n"
+    assert (code, err) == (1, told)
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
 def test_a_run_is_not_overwritten(harm3, run, prepared_cohort):
     asked = ("--out", run, "--size", "small", "--folds", 2)
     code, said, _ = harm3("train", prepared_cohort, *asked)

@@ -89,7 +89,12 @@ def test_the_table_stands_in_three_forms_with_what_the_paper_reports(table):
     for content in (page, text):
         assert "Research use only" in content
         assert "0.7581" in content  # the paper's own row
-    assert json.loads((out / "table1.json").read_text()) == result
+    kept = json.loads((out / "table1.json").read_text())
+    places = {"table", "files", "runs"}
+    assert {k: v for k, v in kept.items() if k not in places} == {
+        k: v for k, v in result.items() if k not in places
+    }
+    assert str(out) not in json.dumps(kept)
 
 
 def test_the_majority_finds_nothing_and_a_volume_is_measured(table):

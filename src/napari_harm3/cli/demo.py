@@ -12,6 +12,7 @@ from napari_harm3.cli.metrics import metrics_table
 from napari_harm3.cli.options import Output
 from napari_harm3.cli.show import Result, show
 from napari_harm3.cli.view import View
+from napari_harm3.config import changed
 from napari_harm3.jobs.demo import demo
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.phantom.config import PhantomConfig
@@ -44,10 +45,13 @@ class Demo(Output):
         """Run every stage, then show where things are."""
         job = demo(
             self.out,
-            cohort=PhantomConfig(
-                cases=self.cases, seed=self.seed, permute_labels=self.permute_labels
+            cohort=changed(
+                PhantomConfig(),
+                cases=self.cases,
+                seed=self.seed,
+                permute_labels=self.permute_labels,
             ),
-            config=RunConfig.of("harm3", "small", seed=self.seed),
+            config=changed(RunConfig.of("harm3", "small"), seed=self.seed),
             device=self.device,
             work=self.work,
         )

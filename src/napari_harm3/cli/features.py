@@ -6,6 +6,7 @@ from pathlib import Path
 from napari_harm3.cli.options import SlideOptions
 from napari_harm3.cli.show import show
 from napari_harm3.cli.tissue import any_failed, slide_lines
+from napari_harm3.config import changed
 from napari_harm3.jobs.slides import Program, extract_features
 from napari_harm3.wsi.config import PRESETS, EncoderConfig, Precision, Stain
 
@@ -45,7 +46,8 @@ class Features(SlideOptions):
             out=self.out,
             tissue=PRESETS[self.preset],
             patches=self.patch_config(self.stain),
-            encoder=EncoderConfig(
+            encoder=changed(
+                EncoderConfig(),
                 name=self.encoder,
                 weights=self.weights,
                 pretrained=self.pretrained,

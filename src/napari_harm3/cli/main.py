@@ -1,64 +1,21 @@
-"""``harm3``: every command, one dataclass each."""
+"""``harm3``: the console script."""
 
 import sys
 from collections.abc import Sequence
 
-import tyro
-
-from napari_harm3.cli.check import Check
-from napari_harm3.cli.demo import Demo
-from napari_harm3.cli.doctor import Doctor
-from napari_harm3.cli.evaluate import Evaluate
-from napari_harm3.cli.explain import Explain
-from napari_harm3.cli.export import Export
-from napari_harm3.cli.features import Features
-from napari_harm3.cli.importing import Import
-from napari_harm3.cli.models import Models
-from napari_harm3.cli.phantom import Phantom
-from napari_harm3.cli.predict import Predict
-from napari_harm3.cli.prepare import Prepare
-from napari_harm3.cli.report import Report
-from napari_harm3.cli.reproduce import Reproduce
-from napari_harm3.cli.show import refuse
-from napari_harm3.cli.tissue import Tissue
-from napari_harm3.cli.train import Train
-from napari_harm3.cli.view import View
-from napari_harm3.errors import Harm3Error
-
-Command = (
-    Demo
-    | Phantom
-    | Check
-    | Import
-    | Prepare
-    | Tissue
-    | Features
-    | Doctor
-    | Train
-    | Evaluate
-    | Export
-    | Predict
-    | Explain
-    | Reproduce
-    | Report
-    | Models
-    | View
-)
+from napari_harm3.cli.ending import ended
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``harm3``; exit 0 done, 1 the user can put it right, 2 usage, 130 stopped."""
-    command: Command = tyro.cli(
-        Command,
-        prog="harm3",
-        description="Read a cancer patient's MRI and biopsy slide together.",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-    )
-    try:
-        sys.exit(command.run())
-    except Harm3Error as error:  # a value refused before any job began
-        sys.exit(refuse(error, json=getattr(command, "json", False)))
+
+    def command() -> int:
+        # They load in here, for that takes seconds in which Ctrl+C may come.
+        from napari_harm3.cli.commands import run
+
+        return run(arguments)
+
+    sys.exit(ended(command))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from napari_harm3.config import from_plain, read_toml
+from napari_harm3.config import changed, read_toml
+from napari_harm3.errors import ConfigError
+from napari_harm3.experiments.carrying import carried_over
 from napari_harm3.training.config import RunConfig
 from napari_harm3.wsi.config import PatchConfig, Preset, Rule, Stain
 
@@ -94,22 +96,23 @@ class SlideOptions(Output):
         ConfigError
             If a value is out of bounds.
         """
-        fields = {
-            "patch": self.patch,
-            "mpp": self.mpp,
-            "rule": self.rule,
-            "stain": stain,
-            "allow_upsampling": self.allow_upsampling,
-        }
-        return from_plain(PatchConfig, fields, source="the options")
+        return changed(
+            PatchConfig(),
+            patch=self.patch,
+            mpp=self.mpp,
+            rule=self.rule,
+            stain=stain,
+            allow_upsampling=self.allow_upsampling,
+        )
 
 
 @dataclass(kw_only=True)
 class InputOptions:
     """What the network sees of a case."""
 
-    size: Literal["small", "full"] = "full"
-    """small trains on two cores; full is the paper's size, for a GPU."""
+    size: Literal["small", "full"] | None = None
+    """small trains on two cores; full is the paper's size, for a GPU. full if not
+    given."""
 
     config: Path | None = None
     """A run.toml to take everything from; other options win over it."""
@@ -120,15 +123,65 @@ class InputOptions:
     weights: Path | None = None
     """The encoder's weights, a file or a folder; without them it is untrained."""
 
-    def run_config(self, method: str = "harm3") -> RunConfig:
-        """Return the configuration of a run with these inputs."""
-        if self.config is not None:
-            chosen = read_toml(self.config, RunConfig)
+    def run_config(self, method: str | None = None) -> RunConfig:
+        """Return the configuration of a run with these inputs.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such method, or the file cannot be used.
+        """
+        if self.config is None:
+            chosen = RunConfig.of(method or "harm3", self.size or "full")
         else:
-            chosen = RunConfig.of(method, self.size)
+            file = read_toml(self.config, RunConfig)
+            chosen = carried_over(
+                file, method=method or file.method, size=self.size or file.size
+            )
         encoder = chosen.inputs.encoder
         if self.encoder is not None:
             encoder = replace(encoder, name=self.encoder, depth=None)
         if self.weights is not None:
             encoder = replace(encoder, weights=self.weights)
         return replace(chosen, inputs=replace(chosen.inputs, encoder=encoder))
+
+
+@dataclass(kw_only=True)
+class TrainingOptions(InputOptions, DeviceOptions):
+    """The same, for commands that train."""
+
+    folds: int | None = None
+    """Folds by patient; a column `fold` in the table wins. 5 if not given."""
+
+    repeats: int | None = None
+    """Repeated cross-validation, each time with other folds. 1 if not given."""
+
+    epochs: int | None = None
+    """Passes over the training cases."""
+
+    seed: int | None = None
+    """Seed of folds, weights and order. 0 if not given."""
+
+    jobs: int = 1
+    """Folds at once, each in a process of its own."""
+
+    scheduler: str | None = None
+    """Address of a running Dask cluster, which then trains the folds."""
+
+    def over(self, config: RunConfig) -> RunConfig:
+        """Return a configuration with the given options in place of its own.
+
+        Raises
+        ------
+        ConfigError
+            If one is out of bounds.
+        """
+        if self.jobs < 1:
+            raise ConfigError(f"{self.jobs} jobs train no fold: give --jobs 1 or more.")
+        training = changed(config.training, **_given(epochs=self.epochs))
+        given = _given(folds=self.folds, repeats=self.repeats, seed=self.seed)
+        return changed(config, training=training, **given)
+
+
+def _given(**options: int | None) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

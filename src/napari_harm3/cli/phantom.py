@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from napari_harm3.cli.options import Output
-from napari_harm3.cli.show import Result, refuse, show
+from napari_harm3.cli.show import Result, show
+from napari_harm3.config import changed
 from napari_harm3.errors import ConfigError
 from napari_harm3.jobs.cohort import make_phantom
 from napari_harm3.phantom.config import ImplantConfig, PhantomConfig
@@ -61,11 +62,7 @@ class Phantom(Output):
 
     def run(self) -> int:
         """Make the cohort and say where its table is."""
-        try:
-            config = self._config()
-        except ConfigError as error:
-            return refuse(error, json=self.json)
-        job = make_phantom(self.out, config=config, workers=self.workers)
+        job = make_phantom(self.out, config=self._config(), workers=self.workers)
         return show(job, json=self.json, summary=_summary)
 
     def _config(self) -> PhantomConfig | ImplantConfig:
@@ -77,7 +74,8 @@ class Phantom(Output):
                     "--slides, --null, --unchanged and --fractions are for implanted "
                     "lesions: give --anatomy and --lesions too."
                 )
-            return PhantomConfig(
+            return changed(
+                PhantomConfig(),
                 cases=self.cases,
                 seed=self.seed,
                 signal=self.signal,
@@ -91,9 +89,8 @@ class Phantom(Output):
                 "--signal, --permute-labels and --missing are for the drawn cohort: "
                 "leave them out, or take --null."
             )
-        return ImplantConfig(
-            anatomy=self.anatomy,
-            lesions=self.lesions,
+        return changed(
+            ImplantConfig(anatomy=self.anatomy, lesions=self.lesions),
             slides=self.slides,
             cases=self.cases,
             seed=self.seed,

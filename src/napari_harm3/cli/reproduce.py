@@ -1,20 +1,21 @@
 """``harm3 reproduce``: the paper's two tables on an own cohort."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from napari_harm3.cli.options import DeviceOptions, InputOptions
+from napari_harm3.cli.options import TrainingOptions
 from napari_harm3.cli.show import Result, show
+from napari_harm3.errors import ConfigError
 from napari_harm3.jobs.reproduction import Reproduction, configs_of, reproduce
 
 PERMUTATIONS = 5
 
 
 @dataclass(kw_only=True)
-class Reproduce(InputOptions, DeviceOptions):
+class Reproduce(TrainingOptions):
     """Train every method of a table under the same folds, and write the table.
 
     Run again, it goes on where it was stopped.
@@ -38,24 +39,6 @@ class Reproduce(InputOptions, DeviceOptions):
     budget: Literal["matched", "native"] = "matched"
     """matched: all are trained alike. native: each as its authors did."""
 
-    folds: int = 5
-    """Folds by patient; a column `fold` in the table wins."""
-
-    repeats: int = 1
-    """Repeated cross-validation, each time with other folds."""
-
-    seed: int = 0
-    """Seed of folds, weights and order."""
-
-    epochs: int | None = None
-    """Passes over the training cases, for every method."""
-
-    jobs: int = 1
-    """Folds at once, of whatever method, each in a process of its own."""
-
-    scheduler: str | None = None
-    """Address of a running Dask cluster, which then trains the folds."""
-
     sanity: bool = False
     """Train on shuffled labels besides; whatever still finds something is wrong."""
 
@@ -67,25 +50,22 @@ class Reproduce(InputOptions, DeviceOptions):
 
     def run(self) -> int:
         """Make the table; say what is in it. Exit 1 if a method failed."""
-        base = replace(
-            self.run_config(), folds=self.folds, repeats=self.repeats, seed=self.seed
-        )
+        if self.permutations < 1:
+            raise ConfigError(
+                f"{self.permutations} shuffles tell nothing: give --permutations 1 or "
+                "more."
+            )
         configs = configs_of(
             self.table,
-            base,
+            self.run_config(),
             beyond=self.beyond,
             methods=self.methods,
             budget=self.budget,
         )
-        if self.epochs is not None:
-            configs = {
-                name: replace(one, training=replace(one.training, epochs=self.epochs))
-                for name, one in configs.items()
-            }
         asked = Reproduction(
             cohort=self.cohort,
             out=self.out,
-            configs=configs,
+            configs={name: self.over(one) for name, one in configs.items()},
             work=self.work,
             device=self.device,
             jobs=self.jobs,

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from napari_harm3.cli.ending import stopped
 from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.jobs.progress import Job, Progress
 
@@ -40,8 +41,7 @@ def show(
     except (Harm3Error, OSError) as error:
         return refuse(error, json=json)
     except KeyboardInterrupt:
-        print("Stopped; what was finished is kept.", file=sys.stderr)
-        return 130
+        return stopped()
     print(json_text.dumps(result, allow_nan=False) if json else summary(result))
     return int(failed(result))
 

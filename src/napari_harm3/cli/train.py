@@ -1,20 +1,19 @@
 """``harm3 train``: cross-validation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from napari_harm3.cli.metrics import metrics_table
-from napari_harm3.cli.options import DeviceOptions, InputOptions
+from napari_harm3.cli.options import TrainingOptions
 from napari_harm3.cli.show import Result, show
 from napari_harm3.jobs.training import train
-from napari_harm3.training.config import RunConfig
 
 
 @dataclass(kw_only=True)
-class Train(InputOptions, DeviceOptions):
+class Train(TrainingOptions):
     """Fit a method on every fold of a cohort, and measure it on what was held out."""
 
     cohort: Annotated[Path, tyro.conf.Positional]
@@ -26,24 +25,6 @@ class Train(InputOptions, DeviceOptions):
     method: str | None = None
     """What to train; `harm3 models` lists the names. harm3 if not given."""
 
-    folds: int | None = None
-    """Folds by patient; a column `fold` in the table wins. 5 if not given."""
-
-    repeats: int | None = None
-    """Repeated cross-validation, each time with other folds. 1 if not given."""
-
-    epochs: int | None = None
-    """Passes over the training cases."""
-
-    seed: int | None = None
-    """Seed of folds, weights and order. 0 if not given."""
-
-    jobs: int = 1
-    """Folds at once, each in a process of its own."""
-
-    scheduler: str | None = None
-    """Address of a running Dask cluster, which then trains the folds."""
-
     resume: bool = False
     """Go on with the run in the folder."""
 
@@ -52,7 +33,7 @@ class Train(InputOptions, DeviceOptions):
         job = train(
             self.cohort,
             run=self.out,
-            config=self.train_config(),
+            config=self.over(self.run_config(self.method)),
             work=self.work,
             device=self.device,
             jobs=self.jobs,
@@ -61,21 +42,6 @@ class Train(InputOptions, DeviceOptions):
             allow_external=self.allow_external,
         )
         return show(job, json=self.json, summary=_summary)
-
-    def train_config(self) -> RunConfig:
-        """Return the configuration, with the given options over the file's."""
-        config = self.run_config(self.method or "harm3")
-        given: dict[str, Any] = {
-            "method": self.method,
-            "folds": self.folds,
-            "repeats": self.repeats,
-            "seed": self.seed,
-        }
-        config = replace(config, **{k: v for k, v in given.items() if v is not None})
-        if self.epochs is not None:
-            training = replace(config.training, epochs=self.epochs)
-            config = replace(config, training=training)
-        return config
 
 
 def _summary(result: Result) -> str:

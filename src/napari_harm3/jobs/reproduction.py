@@ -1,6 +1,6 @@
 """What a user can ask about the paper's tables: make them on an own cohort."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.folds import fold_events
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.jobs.training import prepare_trainable
-from napari_harm3.training.config import RunConfig
+from napari_harm3.training.config import Budget, RunConfig
 
 if TYPE_CHECKING:
     from napari_harm3.data.prepare import PreparedCase
@@ -105,17 +105,27 @@ def _reproduced(recipe: "Recipe", asked: Reproduction, permutations: int) -> Job
     files = write_comparison(asked.out, comparison)
     files |= write_checklists(runs[OURS], asked.out)
     result = {
-        "table": str(files["csv"].resolve()),
-        "files": {name: str(path.resolve()) for name, path in files.items()},
         **_about(comparison),
         "rows": [_row(row) for row in comparison.rows],
-        "runs": {name: str(run.resolve()) for name, run in runs.items()},
         "failed": failed,
         "sanity": sanity,
     }
-    write_json(asked.out / f"{recipe.name}.json", result)
+    # What is printed says where files are; what is kept may be given away.
+    kept = _places(files, runs, lambda path: path.relative_to(asked.out).as_posix())
+    write_json(asked.out / f"{recipe.name}.json", kept | result)
     append_event(asked.out, {"kind": "done", "text": "done"})
-    yield finished("reproduce", result)
+    told = _places(files, runs, lambda path: str(path.resolve()))
+    yield finished("reproduce", told | result)
+
+
+def _places(
+    files: Mapping[str, Path], runs: Mapping[str, Path], name: Callable[[Path], str]
+) -> dict[str, Any]:
+    return {
+        "table": name(files["csv"]),
+        "files": {kind: name(path) for kind, path in files.items()},
+        "runs": {method: name(run) for method, run in runs.items()},
+    }
 
 
 def _about(comparison: "Comparison") -> dict[str, Any]:
@@ -147,30 +157,28 @@ def _row(row: "MethodRow") -> dict[str, Any]:
 
 
 def configs_of(
-    table: Table, base: RunConfig, *, beyond: bool, methods: Sequence[str], budget: str
+    table: Table,
+    base: RunConfig,
+    *,
+    beyond: bool,
+    methods: Sequence[str],
+    budget: Budget,
 ) -> dict[str, RunConfig]:
-    """Return the recipe of each method of a table, with the inputs of ``base``.
+    """Return the recipe of each method of a table, with what is special in ``base``.
 
     Raises
     ------
     ModelError
         If there is no such method.
+    ConfigError
+        If what is special does not go together with a method.
     """
+    from napari_harm3.experiments.carrying import carried_over
     from napari_harm3.experiments.recipe import recipe_of
 
     recipe = recipe_of(table, beyond=beyond, methods=methods)
     return {
-        name: replace(
-            RunConfig.of(
-                name,
-                base.size,
-                seed=base.seed,
-                folds=base.folds,
-                budget="native" if budget == "native" else "matched",
-            ),
-            inputs=base.inputs,
-            repeats=base.repeats,
-        )
+        name: carried_over(base, method=name, size=base.size, budget=budget)
         for name in recipe.methods
     }
 
