@@ -7,6 +7,7 @@ from itk_files import nrrd
 from napari_harm3.cohort.case import Case
 from napari_harm3.data.checks import case_faults
 from nifti_files import AFFINE, nifti
+from training_cases import write_bag
 
 
 def messages(case, *, quick):
@@ -54,3 +55,16 @@ def test_each_fault_is_told_by_its_column(tmp_path):
     assert "inside its volume" in whole.pop("mask_t2_pre")
     assert whole == {}
     assert list(quick) == ["t1_post"]  # headers alone show no more
+
+
+def test_feature_files_of_one_case_that_differ_in_width_are_a_fault(tmp_path):
+    write_bag(tmp_path / "a.h5", np.ones((3, 6)))
+    write_bag(tmp_path / "b.h5", np.ones((3, 9)))
+    slides = (tmp_path / "a.h5", tmp_path / "b.h5")
+    case = Case(case_id="A", row=2, slides=slides, slide_mpp=(None, None))
+
+    said = messages(case, quick=True)
+
+    assert said == {
+        "wsi": "a.h5 has 6 features a patch and b.h5 has 9: extract them alike."
+    }

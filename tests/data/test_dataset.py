@@ -1,7 +1,10 @@
 """A case's files as arrays, what an epoch sees of them, and batches."""
 
-from dataclasses import replace
+import gzip
+import json
+from dataclasses import fields, replace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from napari_harm3.cohort.case import Case
 from napari_harm3.data.collate import collate
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import Variation, load_item
+from napari_harm3.data.made import MadeMri
 from napari_harm3.data.prepare import (
     load_masks,
     load_mri,
@@ -19,7 +23,7 @@ from napari_harm3.data.prepare import (
     prepared_case,
     warnings_of,
 )
-from napari_harm3.errors import VolumeError
+from napari_harm3.errors import FeatureError, VolumeError
 from napari_harm3.mri.config import AugmentConfig
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.volume import write_volume
@@ -53,6 +57,51 @@ def test_a_patchs_place_is_its_centre_in_micrometres(tmp_path):
     # 224 pixels of 0.5 microns across, 448 of 0.25 down; corners at x = 0, 1, 2 ...
     np.testing.assert_allclose(item.centres_um[:, 0], 56 + 0.5 * np.arange(6))
     np.testing.assert_allclose(item.centres_um[:, 1], 56)
+
+
+@pytest.mark.parametrize(("stated", "middle"), [(0.25, 28.0), (None, np.nan)])
+def test_a_resolution_that_a_feature_file_does_not_say_is_the_tables(
+    tmp_path, stated, middle
+):
+    prepared = prepared_on_disk(tmp_path, 1, slide_mpp=(stated,))
+    with h5py.File(prepared.bags[0], "r+") as file:
+        for name in ("mpp_x", "mpp_y"):
+            del file.attrs[name]
+        file.attrs["patch_level0_px"] = [224, 224]
+
+    item = load_item(prepared)
+
+    np.testing.assert_allclose(item.centres_um[0], middle)
+
+
+def test_slides_of_different_width_are_refused_and_both_named(tmp_path):
+    prepared = prepared_on_disk(tmp_path, 1)
+    write_bag(tmp_path / "wide.h5", np.ones((3, 9)))
+
+    with pytest.raises(FeatureError, match=r"C01\.h5 has 6 .* wide\.h5 has 9"):
+        load_item(replace(prepared, bags=(*prepared.bags, tmp_path / "wide.h5")))
+
+
+def feature_case(*slides) -> Case:
+    """A case of feature files alone."""
+    unsaid = (None,) * len(slides)
+    return Case(case_id="A", row=2, slides=slides, slide_mpp=unsaid)
+
+
+def test_a_case_whose_slides_show_nothing_is_without_them(tmp_path):
+    write_bag(tmp_path / "bare.h5", np.ones((0, TINY_PATCH_WIDTH)))
+    write_bag(tmp_path / "some.h5", np.ones((2, TINY_PATCH_WIDTH)))
+    bare, some = tmp_path / "bare.h5", tmp_path / "some.h5"
+    inputs = InputConfig.of_size("small")
+
+    nothing = prepared_case(feature_case(bare, bare), inputs, tmp_path)
+    something = prepared_case(feature_case(bare, some), inputs, tmp_path)
+
+    assert (nothing.bags, nothing.case.bare_slides) == ((), (bare, bare))
+    assert "wsi" in nothing.case.missing
+    assert nothing.sources["wsi"] == "slide of bare"  # it is known again all the same
+    assert something.bags == something.case.slides == (bare, some)
+    assert something.case.bare_slides == ()
 
 
 def test_a_case_without_files_has_none(tmp_path):
@@ -222,6 +271,75 @@ def test_what_was_prepared_and_damaged_is_prepared_anew(
     spoilt.write_bytes(spoilt.read_bytes()[:-1] if content is None else content)
 
     np.testing.assert_array_equal(np.load(prepare(case, config, tmp_path / "w")), whole)
+
+
+@pytest.mark.parametrize("prepare", [prepare_mri, prepare_masks])
+def test_an_empty_array_is_prepared_anew(tmp_path, prepare):
+    case, _, _ = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    prepare_mri(case, config, tmp_path / "w")
+    made = prepare(case, config, tmp_path / "w")
+    whole = made.read_bytes()
+    made.write_bytes(b"")
+
+    assert prepare(case, config, tmp_path / "w").read_bytes() == whole
+
+
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("name", [one.name for one in fields(MadeMri)])
+def test_what_is_noted_of_volumes_and_is_no_such_thing_is_made_anew(
+    tmp_path, name, gone
+):
+    case, _, _ = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    note = prepare_mri(case, config, tmp_path / "w").with_suffix(".json")
+    whole = json.loads(note.read_text())
+    spoilt = {k: v for k, v in whole.items() if k != name}
+    note.write_text(json.dumps(spoilt if gone else spoilt | {name: 5}))
+
+    prepare_mri(case, config, tmp_path / "w")
+
+    assert json.loads(note.read_text()) == whole
+
+
+@pytest.mark.parametrize("changes", [{"warnings": 5}, {"key": 5}])
+def test_what_is_noted_of_annotations_and_is_no_such_thing_is_made_anew(
+    tmp_path, changes
+):
+    case, _, _ = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    prepare_mri(case, config, tmp_path / "w")
+    note = prepare_masks(case, config, tmp_path / "w").with_suffix(".json")
+    whole = json.loads(note.read_text())
+    note.write_text(json.dumps(whole | changes))
+
+    made = prepare_masks(case, config, tmp_path / "w")
+
+    assert json.loads(note.read_text()) == whole
+    assert "1 lesion of m.nii.gz" in warnings_of(made)["t1_pre"]
+
+
+def test_a_volume_packed_anew_has_an_identity_in_common_with_the_first(tmp_path):
+    case, _, _ = annotated_case(tmp_path)
+    inputs = InputConfig.of_size("small")
+    plain = gzip.decompress((tmp_path / "v.nii.gz").read_bytes())
+    (tmp_path / "plain.nii").write_bytes(plain)
+    again = replace(case, case_id="B", volumes={"t1_pre": tmp_path / "plain.nii"})
+    identities = []
+    for one in (case, again):
+        prepare_mri(one, inputs.mri, tmp_path / "w")
+        prepared = prepared_case(one, inputs, tmp_path / "w")
+        identities.append(set(prepared.identities.values()))
+
+    assert len(identities[0] & identities[1]) == 1
+    assert len(identities[0] ^ identities[1]) == 2  # the SHA-256 of either file
+
+
+def test_a_case_that_was_not_prepared_says_so(tmp_path):
+    case, _, _ = annotated_case(tmp_path)
+
+    with pytest.raises(VolumeError, match=r"volumes of A are not prepared"):
+        prepared_case(case, InputConfig.of_size("small"), tmp_path / "w")
 
 
 @pytest.mark.parametrize("change", ["annotation", "volume", "blank"])

@@ -163,6 +163,22 @@ def spoil_key(model):
     rewritten(model / "fold-1" / "best.json", threshold="high")
 
 
+def cool_to_zero(model):
+    rewritten(model / "fold-1" / "best.json", temperature=0)
+
+
+def cool_below_zero(model):
+    rewritten(model / "fold-1" / "best.json", temperature=-1.5)
+
+
+def narrow_patches(model):
+    rewritten(model / "fold-1" / "best.json", patch_width=0)
+
+
+def nest_sources(model):
+    rewritten(model / "fold-1" / "best.json", fitted_on=[[1]])
+
+
 def drop_recipe(model):
     (model / "run.toml").unlink()
 
@@ -183,6 +199,10 @@ def drop_folds(model):
         (truncate_json, "best.json cannot be read"),
         (drop_key, "lacks 'temperature'"),
         (spoil_key, "has no good 'threshold'"),
+        (cool_to_zero, "has no good 'temperature'"),
+        (cool_below_zero, "has no good 'temperature'"),
+        (narrow_patches, "has no good 'patch_width'"),
+        (nest_sources, "has no good 'fitted_on'"),
         (drop_recipe, "model is no model"),
         (spoil_recipe, "folds"),
         (drop_folds, "no finished fold"),
@@ -236,6 +256,38 @@ def test_a_folder_that_holds_something_is_not_exported_into(run, tmp_path):
         export_model(run, tmp_path)
 
     assert (tmp_path / "mine.txt").read_text() == "kept"
+
+
+def test_weights_that_were_changed_are_not_given_away(run, tmp_path):
+    model = copied(run, tmp_path)
+    spoil_weights(model)
+
+    with pytest.raises(ModelError, match=r"fold-1/best\.safetensors is not the file"):
+        export_model(model, tmp_path / "given")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_is_exported_into_the_folder_that_one_stands_in(
+    run, tmp_path, monkeypatch
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    export_model(run.resolve(), Path())
+
+    assert Predictor.load(here, "cpu").folds == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    assert Path.cwd() == here
+
+
+def test_a_case_whose_slides_show_nothing_is_not_answered_without(run, prepared):
+    predictor = Predictor.load(run, "cpu")
+    case = prepared[0].case.with_bare_slides()
+
+    with pytest.raises(ModelError, match=r"C00 lacks wsi.*no patch of C00\.tif shows"):
+        predictor.batch(replace(prepared[0], case=case, bags=()))
 
 
 def test_a_model_that_is_told_where_the_lesion_is_cannot_be_asked(

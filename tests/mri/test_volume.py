@@ -155,3 +155,32 @@ def test_voxels_stay_short_until_they_are_asked_for_as_floats(path, array):
     assert volume.array.dtype == np.float32
     np.testing.assert_array_equal(volume.array, array)
     assert volume.stored is volume.array  # not both of them
+
+
+def test_a_content_is_known_again_however_it_is_packed(path, array, tmp_path):
+    plain = gzip.decompress(path.read_bytes())
+    packings = {
+        "quick.nii.gz": gzip.compress(plain, 1),
+        "members.nii.gz": gzip.compress(plain[:600]) + gzip.compress(plain[600:]),
+        "padded.nii.gz": path.read_bytes() + bytes(8),
+        "plain.nii": plain,
+    }
+    for name, content in packings.items():
+        (tmp_path / name).write_bytes(content)
+
+    first = read_nifti(path)
+    again = [read_nifti(tmp_path / name) for name in packings]
+
+    assert {one.unpacked for one in again} == {first.unpacked}
+    assert len({first.sha256, *(one.sha256 for one in again)}) == 1 + len(packings)
+
+
+def test_another_voxel_or_place_is_another_content(path, array, tmp_path):
+    brighter = array.copy()
+    brighter[4, 4, 4] += 1
+    write_volume(tmp_path / "voxel.nii.gz", brighter, AFFINE)
+    write_volume(tmp_path / "place.nii.gz", array, AFFINE + np.eye(4, k=3))
+
+    files = (path, tmp_path / "voxel.nii.gz", tmp_path / "place.nii.gz")
+
+    assert len({read_nifti(file).unpacked for file in files}) == 3

@@ -1,7 +1,7 @@
 """A case: one patient's volumes, annotations, slides and label."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 SEQUENCES = ("t1", "t2")
@@ -43,6 +43,9 @@ class Case:
     slide_mpp: tuple[float | None, ...] = ()
     """Stated microns per pixel of each slide; None where the file says it."""
 
+    bare_slides: tuple[Path, ...] = ()
+    """Slides that the case counts as without: no patch of them can be used."""
+
     pcr: int | None = None
     """1 = pathological complete response, 0 = none, None = not known."""
 
@@ -62,6 +65,16 @@ class Case:
         masks = ((f"mask_{role}", path) for role, path in self.masks.items())
         slides = (("wsi", path) for path in self.slides)
         return (*self.volumes.items(), *masks, *slides)
+
+    def with_bare_slides(self) -> "Case":
+        """Return the case as without its slides, of which no patch can be used."""
+        return replace(self, slides=(), slide_mpp=(), bare_slides=self.slides)
+
+    @property
+    def bare(self) -> str:
+        """What is to be said of its bare slides; empty if there are none."""
+        names = ", ".join(path.name for path in self.bare_slides)
+        return f"no patch of {names} shows tissue that can be read" if names else ""
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Fault
+from napari_harm3.data.slides import check_widths
 from napari_harm3.errors import Harm3Error, SlideError, VolumeError, sentence
 from napari_harm3.mri.annotation import check_annotation, read_annotation
 from napari_harm3.mri.preprocess import check_overlap
@@ -44,9 +45,15 @@ def case_faults(case: Case, *, quick: bool) -> list[Fault]:
         grids[role] = Geometry(shape=whole.shape, affine=whole.affine)
     with faults.of(None):
         check_overlap(grids)
+    widths: dict[Path, int] = {}
     for path, mpp in zip(case.slides, case.slide_mpp, strict=True):
         with faults.of("wsi"):
-            _slide(path, mpp, quick=quick)
+            if path.suffix in FEATURE_SUFFIXES:
+                widths[path] = read_bag(path).features.shape[1]
+            else:
+                _slide(path, mpp, quick=quick)
+    with faults.of("wsi"):
+        check_widths(widths)
     return faults.found
 
 
@@ -81,9 +88,6 @@ def _annotation(path: Path, volume: Geometry, *, quick: bool) -> None:
 
 
 def _slide(path: Path, mpp: float | None, *, quick: bool) -> None:
-    if path.suffix in FEATURE_SUFFIXES:
-        read_bag(path)
-        return
     report = inspect_slide(path, source_mpp=mpp, quick=quick)
     if report.faults:
         raise SlideError(" ".join(report.faults))

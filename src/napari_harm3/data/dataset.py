@@ -11,10 +11,10 @@ from numpy.random import default_rng
 from napari_harm3.cohort.case import ROLES, Case
 from napari_harm3.data.clinical import ClinicalEncoding
 from napari_harm3.data.prepare import PreparedCase, load_masks, load_mri
+from napari_harm3.data.slides import read_bags
 from napari_harm3.mri.augment import augmented
 from napari_harm3.mri.config import AugmentConfig
 from napari_harm3.mri.resampling import Transform
-from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.features import Bag
 
 PATTERNS: Mapping[str, Collection[str]] = {
@@ -87,16 +87,23 @@ def load_item(
         What is read of ``mri``, ``wsi`` and ``annotation``; the rest is as if absent.
     clinical
         How the columns of the cohort table are read, for who looks at them.
+
+    Raises
+    ------
+    FeatureError
+        If a bag cannot be read, or two have patches of different width.
     """
     mri, masks = None, None
     if prepared.mri is not None and "mri" in reads:
         mri = load_mri(prepared.mri)
         if prepared.masks is not None and "annotation" in reads:
             masks = load_masks(prepared.masks)
-    paths = prepared.bags if "wsi" in reads else ()
-    bags = [read_bag(path) for path in paths]
+    bags = read_bags(prepared.bags if "wsi" in reads else ())
     features = np.concatenate([bag.features for bag in bags]) if bags else None
-    centres = np.concatenate([_centres_um(bag) for bag in bags]) if bags else None
+    # What the table says of a slide counts where its bag does not say it.
+    stated = [*prepared.case.slide_mpp, *[None] * len(bags)]
+    places = [_centres_um(*one) for one in zip(bags, stated, strict=False)]
+    centres = np.concatenate(places) if bags else None
     return CaseItem(
         case=prepared.case,
         mri=None if mri is None else np.asarray(mri.array),
@@ -111,12 +118,13 @@ def load_item(
     )
 
 
-def _centres_um(bag: Bag) -> Float[np.ndarray, "n 2"]:
-    """Return where patches lie; NaN where their file does not say it."""
+def _centres_um(bag: Bag, stated_mpp: float | None) -> Float[np.ndarray, "n 2"]:
+    """Return where patches lie; NaN where neither file nor table says it."""
     if bag.coords is None:
         return np.full((len(bag.features), 2), np.nan, np.float32)
     attributes: Mapping[str, Any] = bag.attributes
-    mpp = np.array([attributes.get("mpp_x", 0.5), attributes.get("mpp_y", 0.5)])
+    unsaid = np.nan if stated_mpp is None else stated_mpp
+    mpp = np.array([attributes.get(name, unsaid) for name in ("mpp_x", "mpp_y")])
     side = np.array(attributes.get("patch_level0_px", FALLBACK_SIDE_UM / mpp))
     return np.asarray((bag.coords + side / 2) * mpp, dtype=np.float32)
 

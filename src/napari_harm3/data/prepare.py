@@ -3,35 +3,33 @@
 import glob
 import json
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from napari_harm3.artifacts import atomic_path, sha256_of, write_json
 from napari_harm3.cohort.case import ROLES, TIMES, Case
-from napari_harm3.config import recipe_hash, to_plain
+from napari_harm3.config import from_plain, recipe_hash, to_plain
 from napari_harm3.data.config import InputConfig
-from napari_harm3.errors import FeatureError
+from napari_harm3.data.made import MadeMasks, MadeMri
+from napari_harm3.data.slides import bags_of, read_bags
+from napari_harm3.errors import ConfigError, FeatureError, VolumeError
 from napari_harm3.mri.annotation import LABELS, read_annotation
 from napari_harm3.mri.config import MriConfig, RegisterConfig
 from napari_harm3.mri.preprocess import PreparedMri, prepare_volumes
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.resampling import placed, resample_labels
 from napari_harm3.mri.volume import Geometry, Volume
-from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_attributes
-from napari_harm3.wsi.extraction import extract
-from napari_harm3.wsi.layout import describe, is_made, lay_out
-from napari_harm3.wsi.slide import open_slide
 
 if TYPE_CHECKING:
     from napari_harm3.mri.alignment import Alignment
     from napari_harm3.mri.register import Registration
-    from napari_harm3.wsi.encoder import Encoder
 
+Made = TypeVar("Made", MadeMri, MadeMasks)
 PAIRED = (".mhd", ".nhdr")
 """Headers whose voxels lie in another file."""
 
@@ -46,8 +44,18 @@ class PreparedCase:
     sources: Mapping[str, str]
     """Content of each source by column: SHA-256 of volumes, fingerprint of slides."""
 
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Of volumes by column what stays the same when a file is packed anew, where it is
+    known: `Volume.unpacked`."""
+
     masks: Path | None = None
     """Annotations on the common grid, where `prepare_masks` made them; never stale."""
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """By any of which a source is known again, whatever its name or its packing."""
+        unpacked = {f"{role}, unpacked": one for role, one in self.contents.items()}
+        return {**self.sources, **unpacked}
 
 
 def prepare_mri(
@@ -95,6 +103,7 @@ def prepare_mri(
     about = {
         "recipe": to_plain(config),
         "sources": dict(prepared.sources),
+        "contents": {r: v.unpacked for r, v in volumes.items() if v.unpacked},
         "stamps": {role: file_stamp(file) for role, file in case.volumes.items()},
         "affine": prepared.affine.tolist(),
         "available": prepared.available.tolist(),
@@ -243,56 +252,47 @@ def load_masks(path: Path) -> UInt8[np.ndarray, "S T D H W"]:
     return masks
 
 
-def prepare_slides(
-    case: Case, inputs: InputConfig, work: Path, encoder: "Encoder"
-) -> Iterator[tuple[int, int]]:
-    """Turn a case's slides into bags, yielding patches done and patches in all.
-
-    Feature files in the cohort table are used as they are.
-
-    Raises
-    ------
-    SlideError
-        If a slide cannot be read, or lacks its resolution.
-    """
-    for number, path in enumerate(case.slides):
-        if path.suffix in FEATURE_SUFFIXES:
-            continue
-        out = _bag_path(case, number, work)
-        with open_slide(path, source_mpp=case.slide_mpp[number]) as slide:
-            about = describe(slide, inputs.tissue, inputs.patches)
-            if not is_made(out, {**about, **encoder.attributes}):
-                layout = lay_out(slide, inputs.tissue, inputs.patches)
-                yield from extract(layout, out, encoder)
-
-
 def prepared_case(case: Case, inputs: InputConfig, work: Path) -> PreparedCase:
     """Return where a prepared case lies.
 
+    Slides of which no patch can be used are as if the case had none.
+
     Raises
     ------
+    VolumeError
+        If its volumes were not prepared.
     FeatureError
-        If a slide of the case has no bag.
+        If a slide of the case has no bag, or a bag cannot be read.
     """
     sources: dict[str, str] = {}
+    contents: dict[str, str] = {}
     mri = _mri_path(case, inputs.mri, work) if case.volumes else None
     if mri is not None:
-        sources |= _about(mri)["sources"]
-    bags = []
-    for number, path in enumerate(case.slides):
-        given = path.suffix in FEATURE_SUFFIXES
-        bag = path if given else _bag_path(case, number, work)
-        attributes = read_attributes(bag)
-        if attributes is None:
-            raise FeatureError(f"{path.name} has no features yet: run `harm3 prepare`.")
+        made = _made(mri, MadeMri)
+        if made is None:
+            raise VolumeError(
+                f"The volumes of {case.case_id} are not prepared: run `harm3 prepare`."
+            )
+        sources |= made.sources
+        contents |= made.contents
+    paths = bags_of(case, work)
+    for slide, path in zip(case.slides, paths, strict=True):
+        if path != slide and not path.exists():
+            raise FeatureError(
+                f"{slide.name} has no features yet: run `harm3 prepare`."
+            )
+    bags = read_bags(paths)
+    for number, (path, bag) in enumerate(zip(paths, bags, strict=True)):
         column = "wsi" if number == 0 else f"wsi{number + 1}"
-        sources[column] = str(attributes.get("slide_fingerprint") or sha256_of(bag))
-        bags.append(bag)
+        fingerprint = bag.attributes.get("slide_fingerprint")
+        sources[column] = str(fingerprint or sha256_of(path))
+    usable = any(len(bag.features) for bag in bags)
     return PreparedCase(
-        case=case,
+        case=case if usable else case.with_bare_slides(),
         mri=mri,
-        bags=tuple(bags),
+        bags=paths if usable else (),
         sources=sources,
+        contents=contents,
         masks=None if mri is None else _fresh_masks(case, mri),
     )
 
@@ -305,26 +305,19 @@ def _masks_path(volumes: Path) -> Path:
     return volumes.with_suffix(".masks.npy")
 
 
-def _bag_path(case: Case, number: int, work: Path) -> Path:
-    return work / "slides" / f"{case.case_id}-{number}.harm3.h5"
-
-
 def _fresh_mri(case: Case, path: Path) -> bool:
     """Return whether prepared volumes are those of the case's files.
 
     A file of unchanged size and time is taken as unchanged; any other is read.
     """
-    if not _is_whole(path):
+    made = _made(path, MadeMri)
+    if made is None or set(made.sources) != set(case.volumes):
         return False
-    about = _about(path)
-    if set(about.get("sources", {})) != set(case.volumes):
-        return False
-    for role in ROLES:
-        file = case.volumes.get(role)
-        if file is None or about.get("stamps", {}).get(role) == file_stamp(file):
+    for role, file in case.volumes.items():
+        if made.stamps.get(role) == file_stamp(file):
             continue
         # A folder of slices that changed in any way is read again.
-        if not file.is_file() or sha256_of(file) != about["sources"][role]:
+        if not file.is_file() or sha256_of(file) != made.sources[role]:
             return False
     return True
 
@@ -344,7 +337,8 @@ def _masks_key(case: Case, volumes: Path) -> dict[str, Any]:
 def _fresh_masks(case: Case, volumes: Path) -> Path | None:
     """Return the annotations beside prepared volumes, if they are the case's own."""
     path = _masks_path(volumes)
-    fresh = _is_whole(path) and _about(path).get("key") == _masks_key(case, volumes)
+    made = _made(path, MadeMasks)
+    fresh = made is not None and made.key == _masks_key(case, volumes)
     return path if fresh else None
 
 
@@ -381,13 +375,13 @@ def file_stamp(file: Path) -> list[Any] | None:
     return [str(file.resolve()), size, newest, len(files)]
 
 
-def _is_whole(path: Path) -> bool:
-    """Return whether an array is there, to the last byte that its header tells of."""
+def _made(path: Path, kind: type[Made]) -> Made | None:
+    """Return what stands beside an array; None unless both are whole and sound."""
     try:
-        np.load(path, mmap_mode="r")
-    except (OSError, ValueError):
-        return False
-    return True
+        np.load(path, mmap_mode="r")  # to the last byte that its header tells of
+        return from_plain(kind, _about(path), source=path.name)
+    except (OSError, ValueError, EOFError, ConfigError):
+        return None
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def asked_case(
         request=request,
         item=item,
         batch=predictor.batch(prepared),
-        sight=predictor.sight(prepared.sources.values()),
+        sight=predictor.sight(prepared.identities.values()),
         explanation=explanation,
         ruler=CaseRuler(volumes=explanation.volumes, aligned=item.aligned),
     )

@@ -99,7 +99,7 @@ def explain_case(
         If the model, the features or a volume cannot be read.
     """
     case, item = prepared.case, predictor.item(prepared)
-    sight = predictor.sight(prepared.sources.values())
+    sight = predictor.sight(prepared.identities.values())
     batch = predictor.batch(prepared)
     networks = [predictor.network(fold) for fold in sight.folds]
     answers = [answer(network, batch, config) for network in networks]

@@ -58,7 +58,7 @@ def case_link(
         If the model or the features cannot be read.
     """
     batch = predictor.batch(prepared)
-    folds = predictor.sight(prepared.sources.values()).folds
+    folds = predictor.sight(prepared.identities.values()).folds
     networks = [predictor.network(fold) for fold in folds]
     asked = [
         link_tokens(network, batch, through_self_attention=through_self_attention)

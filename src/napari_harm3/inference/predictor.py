@@ -11,38 +11,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_harm3.artifacts import write_json
-from napari_harm3.cohort.case import Case
-from napari_harm3.config import from_plain, read_toml, to_plain, write_toml
+from napari_harm3.artifacts import sha256_of, write_json
+from napari_harm3.cohort.case import SEQUENCES, TIMES, Case
+from napari_harm3.config import from_plain, to_plain, write_toml
 from napari_harm3.data.clinical import ClinicalEncoding
 from napari_harm3.data.collate import collate
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import PATTERNS, CaseItem, load_item
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.errors import ConfigError, FeatureError, ModelError
+from napari_harm3.errors import FeatureError, ModelError
+from napari_harm3.inference.folder import RECIPE, read_folds, read_recipe
 from napari_harm3.models.checkpoint import ABOUT, WEIGHTS, load_weights, read_about
+from napari_harm3.models.entry import ModelEntry
 from napari_harm3.models.interface import CaseBatch
 from napari_harm3.models.registry import build_model, model_entry
-from napari_harm3.training.config import RunConfig
 from napari_harm3.training.run import fold_folders
 from napari_harm3.wsi.bags import read_attributes
 
 PRIVATE = ("predictions",)
 """Keys of a fold's JSON that name patients; they stay with the run."""
-
-NUMBER = (int, float)
-NEEDED: Mapping[str, type | tuple[type, ...]] = {
-    "fold": int,
-    "trained_on": str,
-    "made_up": bool,
-    "features": dict,
-    "patch_width": int,
-    "fitted_on": list,
-    "held_out": list,
-    "threshold": NUMBER,
-    "temperature": NUMBER,
-}
-"""Keys of a fold's JSON without which the model cannot be asked, and their kinds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,20 +48,8 @@ class Predictor:
 
     def __init__(self, folder: Path, device: str) -> None:
         self.folder, self.device = folder, device
-        self.config = _recipe(folder)
-        self._about: dict[int, dict[str, Any]] = {}
-        for path in fold_folders(folder):
-            about = read_about(path)
-            for name, kind in NEEDED.items():
-                if not isinstance(about.get(name), kind):
-                    fault = "has no good" if name in about else "lacks"
-                    raise ModelError(
-                        f"{folder.name}/{path.name}/{ABOUT} {fault} '{name}': copy the "
-                        "model again, or train it again."
-                    )
-            self._about[about["fold"]] = about | {"folder": path}
-        if not self._about:
-            raise ModelError(f"{folder.name} has no finished fold: train it first.")
+        self.config = read_recipe(folder)
+        self._about = read_folds(folder)
         self._networks: dict[int, nn.Module] = {}
 
     @classmethod
@@ -97,6 +72,10 @@ class Predictor:
     def about(self) -> dict[str, Any]:
         """What all folds share: ``trained_on``, ``made_up``, ``features``."""
         return next(iter(self._about.values()))
+
+    @property
+    def _entry(self) -> ModelEntry:
+        return model_entry(self.config.method)
 
     @property
     def _encoding(self) -> ClinicalEncoding:
@@ -123,9 +102,39 @@ class Predictor:
         """The inputs without which the model says nothing."""
         return self.config.model.required
 
+    @property
+    def reads_annotations(self) -> bool:
+        """Whether a case is read with its annotations, where it has any."""
+        return self._entry.annotations
+
+    def lacks_annotations(self, case: Case) -> bool:
+        """Return whether a case has no pair of annotations for an answer made of them.
+
+        A network learns from annotations, and answers without.
+        """
+        answers_by_them = self._entry.annotations and self._entry.group == "reference"
+        pairs = [{f"{sequence}_{time}" for time in TIMES} for sequence in SEQUENCES]
+        return answers_by_them and not any(pair <= case.masks.keys() for pair in pairs)
+
     def lacks(self, case: Case) -> tuple[str, ...]:
         """Return the inputs that a case lacks, without which nothing is said of it."""
-        return model_entry(self.config.method).lacks(case, self.config.model)
+        return self._entry.lacks(case, self.config.model)
+
+    def lacking(self, case: Case) -> str:
+        """Say which inputs a case lacks, without which nothing is said of it.
+
+        Empty if it has them all.
+        """
+        absent = self.lacks(case)
+        if not absent:
+            return ""
+        remedy = "add the file to the cohort table."
+        if "wsi" in absent and case.bare:
+            remedy = f"{case.bare}, so give another slide."
+        return (
+            f"Case {case.case_id} lacks {', '.join(absent)}, and this model needs it: "
+            f"{remedy}"
+        )
 
     def auc_without(self, missing: Collection[str]) -> float | None:
         """Return the mean AUC over folds of cases that lacked the same inputs.
@@ -151,7 +160,8 @@ class Predictor:
         Parameters
         ----------
         sources
-            Contents of the case's files; any one that is known gives it away.
+            Contents of the case's files, `PreparedCase.identities`; any one that is
+            known gives it away.
         """
         contents = set(sources)
         fitted = {
@@ -179,9 +189,12 @@ class Predictor:
         FeatureError
             If its features are not of the kind that the model learned from.
         ModelError
-            If the model wants its volumes cropped around an annotation.
+            If the model wants its volumes cropped around an annotation, or an input
+            that the case lacks.
         """
         self.check_blind()
+        if fault := self.lacking(prepared.case):
+            raise ModelError(fault)
         self._check_features(prepared)
         item, width = self.item(prepared), self.about["patch_width"]
         if item.features is not None and item.features.shape[1] != width:
@@ -194,11 +207,10 @@ class Predictor:
 
     def item(self, prepared: PreparedCase) -> CaseItem:
         """Return a case as arrays, of which only what the model looks at."""
-        entry = model_entry(self.config.method)
-        clinical = "clinical" in entry.modalities
+        clinical = "clinical" in self._entry.modalities
         return load_item(
             prepared,
-            reads=entry.reads,
+            reads=self._entry.reads,
             clinical=self._encoding if clinical else None,
         )
 
@@ -294,6 +306,7 @@ def check_empty(out: Path) -> None:
     ModelError
         If the folder holds anything.
     """
+    out = out.resolve()
     if out.exists() and any(out.iterdir()):
         raise ModelError(f"{out.name} is not empty: choose another folder.")
 
@@ -306,25 +319,44 @@ def export_model(run: Path, out: Path) -> None:
     Raises
     ------
     ModelError
-        If the run has no finished fold, or the folder is not empty.
+        If the run has no finished fold, its weights are not those that were saved, or
+        the folder is not empty.
     """
     model = Predictor.load(run, "cpu")
+    out = out.resolve()  # ``.`` has no name
     check_empty(out)
-    config = model.config.without_paths()
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _gather(model, temporary)
+        out.mkdir(exist_ok=True)
+        # Without its recipe, which comes last, a folder is no model.
+        for one in sorted(temporary.iterdir(), key=lambda one: one.name == RECIPE):
+            one.rename(out / one.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _gather(model: Predictor, folder: Path) -> None:
+    """Write all that is given away of a model into a new folder."""
+    run, config = model.folder, model.config.without_paths()
     for path in fold_folders(run):
-        target = temporary / path.name
+        target = folder / path.name
         target.mkdir(parents=True)
         shutil.copyfile(path / WEIGHTS, target / WEIGHTS)
         about = {k: v for k, v in read_about(path).items() if k not in PRIVATE}
+        if sha256_of(target / WEIGHTS) != about["sha256"]:
+            raise ModelError(
+                f"{run.name}/{path.name}/{WEIGHTS} is not the file that was saved (its "
+                "SHA-256 differs): copy it again, or train it again."
+            )
         write_json(target / ABOUT, about | {"config": to_plain(config)})
-    write_toml(temporary / "run.toml", config)
+    write_toml(folder / RECIPE, config)
     for name in ("MODEL_CARD.md", "environment.json"):
         if (run / name).exists():
-            shutil.copyfile(run / name, temporary / name)
+            shutil.copyfile(run / name, folder / name)
     write_json(
-        temporary / "model.json",
+        folder / "model.json",
         {
             "method": config.method,
             "size": config.size,
@@ -335,18 +367,3 @@ def export_model(run: Path, out: Path) -> None:
             "features": dict(model.about["features"]),
         },
     )
-    if out.exists():
-        out.rmdir()
-    temporary.rename(out)
-
-
-def _recipe(folder: Path) -> RunConfig:
-    if not (folder / "run.toml").exists():
-        raise ModelError(
-            f"{folder.name} is no model: give a run folder or an exported model."
-        )
-    try:
-        return read_toml(folder / "run.toml", RunConfig)
-    except ConfigError as error:
-        reason = str(error).replace(str(folder), folder.name)
-        raise ModelError(f"This model cannot be read. {reason}") from error

@@ -166,12 +166,8 @@ def prepare_one(
     case: Case, *, inputs: InputConfig, work: Path, device: str
 ) -> Preparation:
     """Prepare one case; what fails is told by column, and the rest is done."""
-    from napari_harm3.data.prepare import (
-        prepare_masks,
-        prepare_mri,
-        prepare_slides,
-        warnings_of,
-    )
+    from napari_harm3.data.prepare import prepare_masks, prepare_mri, warnings_of
+    from napari_harm3.data.slides import prepare_slides
 
     failed: list[dict[str, Any]] = []
     warnings: list[dict[str, Any]] = []
@@ -215,13 +211,24 @@ def _told(case: Case, messages: dict[str, str], prefix: str) -> list[dict[str, A
 
 
 def prepare_case(
-    case: Case, *, inputs: InputConfig, work: Path, device: str
+    case: Case,
+    *,
+    inputs: InputConfig,
+    work: Path,
+    device: str,
+    annotations: bool = True,
 ) -> Iterator[Progress]:
-    """Prepare one case, patch by patch; the first fault is raised."""
-    from napari_harm3.data.prepare import prepare_mri, prepare_slides
+    """Prepare one case, patch by patch; the first fault is raised.
+
+    Without ``annotations`` these are left alone, and so are their faults.
+    """
+    from napari_harm3.data.prepare import prepare_masks, prepare_mri
+    from napari_harm3.data.slides import prepare_slides
 
     yield Progress(stage="volumes", step=0, of=1, text=case.case_id)
     prepare_mri(case, inputs.mri, work, stopped=stopping)
+    if annotations:
+        prepare_masks(case, inputs.mri, work)
     yield Progress(stage="volumes", step=1, of=1, text=case.case_id)
     if case.slides:
         encoder = encoder_for(inputs.encoder, device)

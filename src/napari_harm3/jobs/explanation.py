@@ -10,7 +10,7 @@ from napari_harm3.explain.config import ExplainRequest
 from napari_harm3.jobs.cohort import prepare_case, work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.explanation_parts import Recipes, checked, occluded, recipes
-from napari_harm3.jobs.prediction import blank_row, lacking, origin_warning
+from napari_harm3.jobs.prediction import blank_row, origin_warning
 from napari_harm3.jobs.progress import Job, Progress, finished
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def explain(
     if not result["message"]:
         folder = work_folder(cohort, work)
         prepared = yield from made_ready(predictor, one, folder)
+        result = nothing(prepared.case, predictor)  # its slides may show nothing
+    if not result["message"]:
         made_of = recipes(predictor, prepared, request)
         _, result = yield from explained(predictor, prepared, out, request, made_of)
     yield finished("explain", result)
@@ -69,7 +71,7 @@ def nothing(case: Case, predictor: "Predictor") -> Result:
         "agreement": {},
         "attention": None,
         "figure": None,
-        "message": lacking(case, predictor),
+        "message": predictor.lacking(case),
     }
 
 

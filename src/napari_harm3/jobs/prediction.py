@@ -44,7 +44,7 @@ def predict(
     for number, one in enumerate(cases, start=1):
         row = blank_row(one, predictor)
         try:
-            row["message"] = lacking(one, predictor)
+            row["message"] = predictor.lacking(one)
             if not row["message"]:
                 row |= yield from _asked(predictor, one, work_folder(cohort, work))
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
@@ -80,17 +80,6 @@ def blank_row(case: Case, predictor: "Predictor") -> dict[str, Any]:
     }
 
 
-def lacking(case: Case, predictor: "Predictor") -> str:
-    """Say which inputs a case lacks without which a model says nothing."""
-    absent = predictor.lacks(case)
-    if not absent:
-        return ""
-    return (
-        f"Case {case.case_id} lacks {', '.join(absent)}, and this model needs it: "
-        "add the file to the cohort table."
-    )
-
-
 def _asked(
     predictor: "Predictor", case: Case, work: Path
 ) -> Generator[Progress, None, dict[str, Any]]:
@@ -98,23 +87,41 @@ def _asked(
 
     predictor.check_blind()
     for progress in prepare_case(
-        case, inputs=predictor.inputs, work=work, device=predictor.device
+        case,
+        inputs=predictor.inputs,
+        work=work,
+        device=predictor.device,
+        annotations=predictor.reads_annotations,
     ):
         if progress.stage == "slides":  # the long one; a bar a volume is too many
             yield progress
     prepared = prepared_case(case, predictor.inputs, work)
-    sight = predictor.sight(prepared.sources.values())
+    # Only now is it known whether its slides show anything.
+    row = {"missing": list(prepared.case.missing)}
+    if fault := predictor.lacking(prepared.case):
+        return row | {"message": fault}
+    sight = predictor.sight(prepared.identities.values())
     batch = predictor.batch(prepared)
-    return {
+    return row | {
         "probability": predictor.probability(batch, sight.folds),
         "seen": sight.seen,
         "folds": list(sight.folds),
-        "message": answered_without(case, predictor),
+        "message": answered_without(prepared.case, predictor),
     }
 
 
 def answered_without(case: Case, predictor: "Predictor") -> str:
     """Say what a model that can do without had to do without; empty if nothing."""
+    said = [_unmeasured(case, predictor), case.bare]
+    if predictor.lacks_annotations(case):
+        said.append(
+            "answered without annotations before and after therapy, by the mean of "
+            "the training cases"
+        )
+    return "; ".join(filter(None, said))
+
+
+def _unmeasured(case: Case, predictor: "Predictor") -> str:
     if not case.missing or predictor.requires:
         return ""
     missing = ", ".join(case.missing)

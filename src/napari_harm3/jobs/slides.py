@@ -235,12 +235,10 @@ def _is_extracted(
     task: SlideTask,
     about: Mapping[str, Any],
 ) -> bool:
-    from napari_harm3.wsi.features import has_features, is_sound
-    from napari_harm3.wsi.layout import is_made
+    from napari_harm3.data.slides import is_extracted
 
-    bag = bag_of(out, task)
     wanted = {**about, **encoder_for(encoder, device).attributes}
-    return is_made(bag, wanted) and has_features(bag) and is_sound(bag)
+    return is_extracted(bag_of(out, task), wanted)
 
 
 def bag_of(out: Path, task: SlideTask) -> Path:
