@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from napari_harm3.errors import FeatureError, ModelError, Stopped, TrainingError
-from napari_harm3.training.cross_validation import cross_validate, trainable
+from napari_harm3.training.config import RunConfig
+from napari_harm3.training.cross_validation import (
+    check_distinct,
+    cross_validate,
+    trainable,
+)
 from napari_harm3.training.fold import fitted_temperature, youden_threshold
-from napari_harm3.training.run import evaluate_run, open_run
+from napari_harm3.training.run import check_cases, evaluate_run, open_run
 from training_cases import (
     cohort_of,
     made_up_case,
@@ -172,6 +177,71 @@ def test_a_run_is_not_begun_twice_nor_gone_on_with_as_another(prepared, tmp_path
         open_run(run, tiny_run(epochs=9), resume=True)
 
 
+def test_features_of_two_widths_are_refused_by_name(prepared, tmp_path):
+    other = tmp_path / "wide.h5"
+    write_bag(other, np.ones((4, 7)))
+    mixed = [*prepared[:-1], replace(prepared[-1], bags=(other,))]
+
+    with pytest.raises(FeatureError, match=r"C00\.h5 and wide\.h5 .* features a patch"):
+        list(events_of(mixed, tiny_run(), tmp_path / "run"))
+
+
+def test_the_cases_of_one_patient_may_share_a_biopsy(prepared, tmp_path):
+    shared = dict(prepared[2].sources) | {"wsi": prepared[0].sources["wsi"]}
+    strangers = [*prepared[:2], replace(prepared[2], sources=shared), *prepared[3:]]
+    patient = {"patient_id": "P1"}
+    siblings = [
+        replace(one, case=replace(one.case, extra=patient)) if n in (0, 2) else one
+        for n, one in enumerate(strangers)
+    ]
+
+    with pytest.raises(TrainingError, match=r"C00 \(wsi\) and C02 \(wsi\)"):
+        check_distinct(strangers)
+    check_distinct(siblings)
+    repacked = replace(prepared[3], contents={"t1_pre": "the voxels"})
+    other = replace(prepared[4], contents={"t1_pre": "the voxels"})
+    with pytest.raises(TrainingError, match=r"C03 .* and C04 .* the same image"):
+        check_distinct([repacked, other])
+
+
+def test_the_majority_of_a_balanced_cohort_is_a_coin(prepared, tmp_path):
+    config = replace(RunConfig.of("majority", "small"), folds=2)
+
+    events = list(events_of(prepared, config, tmp_path / "run"))
+
+    assert events[-1]["metrics"]["auc"]["mean"] == 0.5
+    assert not (tmp_path / "run" / "fold-0" / "log.csv").exists()
+
+
+def test_a_fold_whose_weights_were_cut_is_trained_anew(prepared, tmp_path):
+    run, config = tmp_path / "run", tiny_run(epochs=1)
+    list(events_of(prepared, config, run))
+    weights = run / "fold-1" / "best.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+
+    events = list(events_of(prepared, config, run, resume=True))
+
+    told = {e["fold"]: e["text"] for e in events if e["kind"] == "fold"}
+    assert told == {0: "already finished", 1: "fold 1 finished"}
+    assert weights.read_bytes() == whole
+
+
+def test_damaged_files_of_a_run_are_said_by_name(prepared, tmp_path):
+    run, config = tmp_path / "run", tiny_run(epochs=1)
+    list(events_of(prepared, config, run))
+    said = about(run, 1)
+    (run / "fold-1" / "best.json").write_text(json.dumps(said | {"predictions": 5}))
+
+    with pytest.raises(ModelError, match=r"run/fold-1/best\.json has no good predict"):
+        list(events_of(prepared, config, run, resume=True))
+    (run / "folds.csv").write_bytes(b"\xff")
+    with pytest.raises(TrainingError, match="other cases or folds"):
+        list(events_of(prepared, config, run, resume=True))
+    with pytest.raises(ModelError, match=r"run/folds\.csv cannot be read"):
+        check_cases(run, ["C00"])
+
+
 def test_features_made_in_two_ways_are_refused(prepared, tmp_path):
     other = tmp_path / "other.h5"
     write_bag(other, np.ones((4, 6)), encoder="another")
@@ -193,7 +263,8 @@ def test_repeats_draw_other_folds(prepared, tmp_path):
 
     events = list(events_of(prepared, config, tmp_path / "run"))
 
-    assert events[-1]["metrics"]["n"] == 24
+    assert events[-1]["metrics"]["n"] == 12
+    assert "12 **made-up" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
     held_out = [set(about(tmp_path / "run", fold)["held_out"]) for fold in range(4)]
     assert held_out[0] not in held_out[2:]
 

@@ -23,7 +23,7 @@ class Evaluate(DeviceOptions):
     """Another cohort's table; cases seen in training are refused."""
 
     def run(self) -> int:
-        """Print the metrics."""
+        """Print the metrics; exit 1 if a file of any case could not be used."""
         job = evaluate(
             self.model,
             cohort=self.cohort,
@@ -31,8 +31,13 @@ class Evaluate(DeviceOptions):
             device=self.device,
             allow_external=self.allow_external,
         )
-        return show(job, json=self.json, summary=_summary)
+        return show(job, json=self.json, summary=_summary, failed=_any_failed)
+
+
+def _any_failed(result: Result) -> bool:
+    return bool(result["failed"])
 
 
 def _summary(result: Result) -> str:
-    return metrics_table(result["metrics"])
+    origin = f"model trained on {result['trained_on']}"
+    return f"{metrics_table(result['metrics'])}\n{origin}"

@@ -111,7 +111,8 @@ def _measured(
     prepared = yield from made_ready(predictor, case, work)
     made_of = recipes(predictor, prepared, request)
     record, result = _kept(out / MEASURED), read_result(out)
-    if result is None or {record.get("key"), result["key"]} != {made_of.whole}:
+    keys = {record.get("key"), (result or {}).get("key")}
+    if result is None or keys != {made_of.whole}:
         (out / MEASURED).unlink(missing_ok=True)
         asked, result = yield from explained(predictor, prepared, out, request, made_of)
         record = {"key": made_of.whole} | record_of(asked)
@@ -129,7 +130,7 @@ def _rows(records: Sequence[Result]) -> list[Result]:
 
 def _kept(path: Path) -> Result:
     try:
-        found: Result = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}

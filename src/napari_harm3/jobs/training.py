@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Cohort, read_cohort
 from napari_harm3.config import read_toml
@@ -172,14 +171,15 @@ def evaluate(
     """Measure a run on its held-out cases, or a model on another cohort.
 
     On another cohort the threshold is the training's, and a case that was trained on
-    is refused.
+    is refused. Each case that is not measured is warned of; those of which a file
+    could not be used are ``failed``.
     """
-    from napari_harm3.training.run import evaluate_run
+    from napari_harm3.training.run import measured_again, origin_of
 
     if cohort is None:
-        metrics = evaluate_run(model)
-        write_json(model / "metrics.json", metrics)
-        yield finished("evaluate", {"metrics": metrics})
+        metrics = measured_again(model)
+        about = {"trained_on": origin_of(model)["trained_on"], "failed": []}
+        yield finished("evaluate", {"metrics": metrics, **about})
         return
     rows: list[dict[str, Any]] = []
     for message in predict(
@@ -196,29 +196,46 @@ def evaluate(
         else:
             rows = message.result["predictions"]
     table = read_cohort(cohort, allow_external=allow_external)
-    yield finished("evaluate", {"metrics": _external(model, table, rows)})
+    yield finished("evaluate", (yield from _external(model, table, rows)))
 
 
-def _external(model: Path, table: Cohort, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _external(
+    model: Path, table: Cohort, rows: list[dict[str, Any]]
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Measure predictions of another cohort, warning of each case that has none."""
     from napari_harm3.inference.predictor import Predictor
     from napari_harm3.training.metrics import FoldScores, cross_validated
 
-    label = {case.case_id: case.pcr for case in table.cases}
-    usable = [
-        row
-        for row in rows
-        if row["probability"] is not None and label[row["case_id"]] is not None
-    ]
+    predictor = Predictor.load(model, "cpu")
+    usable: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    failed: list[str] = []
+    for row in rows:
+        case = table.case(row["case_id"])
+        if lacks := predictor.lacks(case):
+            left_out[case.case_id] = f"lacks {', '.join(lacks)}"
+        elif row["probability"] is None:
+            left_out[case.case_id] = row["message"]
+            if not set(predictor.requires) & set(row["missing"]):  # bare slides
+                failed.append(case.case_id)
+        elif case.pcr is None:
+            left_out[case.case_id] = "has no label"
+        else:
+            usable.append(row | {"pcr": case.pcr})
+    for case_id, why in left_out.items():
+        yield Progress(stage="evaluate", warning=f"{case_id} is left out: {why}")
     if not usable:
         raise TrainingError("No case of the cohort has both a prediction and a label.")
-    predictor = Predictor.load(model, "cpu")
     scores = FoldScores(
-        label=np.array([label[row["case_id"]] for row in usable], dtype=int),
+        label=np.array([row["pcr"] for row in usable], dtype=int),
         score=np.array([row["probability"] for row in usable]),
         threshold=predictor.threshold(predictor.folds),
     )
-    left_out = {r["case_id"]: r["message"] for r in rows if r["probability"] is None}
-    return cross_validated([scores]) | {"left_out": left_out}
+    return {
+        "metrics": cross_validated([scores]) | {"left_out": left_out},
+        "trained_on": predictor.trained_on,
+        "failed": failed,
+    }
 
 
 def export(

@@ -113,10 +113,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def read_explanation(folder: Path) -> dict[str, Any]:
     """Return what an explanation folder says, without its maps."""
     about: dict[str, Any] = _json(folder / ABOUT)
-    if not isinstance(about, dict):
+    files = about.get("files", {}) if isinstance(about, dict) else None
+    if not isinstance(files, dict):
         raise ValueError(f"{ABOUT} holds no explanation.")  # noqa: TRY004 - a damaged file
     about["agreement"] = _json(folder / "agreement.json")
-    if about.get("files", {}).get("also"):
+    if files.get("also"):
         about["also_agreement"] = _json(folder / ALSO_AGREEMENT)
     return about
 

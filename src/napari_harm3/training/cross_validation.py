@@ -26,9 +26,11 @@ from napari_harm3.training.run import (
     write_folds,
     write_results,
 )
-from napari_harm3.wsi.bags import read_attributes, read_bag
+from napari_harm3.training.run_cases import keep_cases
+from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.features import IDENTITY
 
+WIDTH = "features a patch"
 STEP_SECONDS = 2.0
 """Steps are noted in ``events.jsonl`` no more often than this; epochs always."""
 
@@ -153,11 +155,13 @@ def refit(
     Raises
     ------
     TrainingError
-        If it was begun with other cases.
+        If the run was trained on other cases, labels or files.
     Stopped
         If ``RUN/stop`` appeared.
     """
     check_cases(run, [one.case.case_id for one in prepared])
+    _check_whole(prepared, config)
+    keep_cases(run, prepared)
     task = FoldTask(
         fold=0,
         config=config,
@@ -199,11 +203,14 @@ def plan(
     Raises
     ------
     TrainingError, CohortError, FeatureError
-        If there are too few cases of a class, two cases share a file, the run was
-        begun with other cases, or the features were made in different ways.
+        If there are too few cases of a class, two patients share a file, the run was
+        begun with other cases, labels or files, or the features were made in different
+        ways.
     """
     check_distinct(prepared)
+    _check_whole(prepared, config)
     tasks = _tasks(prepared, config, run, run_origin(cohort, prepared, config), device)
+    keep_cases(run, prepared)
     write_folds(run, [(p.case.case_id, t.fold) for t in tasks for p in t.held_out])
     return tasks
 
@@ -232,24 +239,35 @@ def conclude(tasks: Sequence[FoldTask], left_out: Mapping[str, str]) -> Event:
     return _noted(run, {"kind": "done", "metrics": metrics, "text": "done"})
 
 
+def _check_whole(prepared: Sequence[PreparedCase], config: RunConfig) -> None:
+    """Refuse a slide of which no patch can be used, where the method needs one."""
+    for one in prepared:
+        if model_entry(config.method).lacks(one.case, config.model):
+            raise TrainingError(
+                f"{config.method} cannot be trained on {one.case.case_id}: "
+                f"{one.case.bare}. Give another slide, or take it out of the table."
+            )
+
+
 def check_distinct(prepared: Sequence[PreparedCase]) -> None:
-    """Refuse one image under two case ids: it would be trained on and held out.
+    """Refuse one image of two patients: it would be trained on and held out.
+
+    The cases of one patient may share it, as they are held out together.
 
     Raises
     ------
     TrainingError
         Naming both cases and the columns.
     """
-    seen: dict[str, tuple[str, str]] = {}
+    seen: dict[str, tuple[Case, str]] = {}
     for one in prepared:
-        for column, content in one.sources.items():
-            case_id = one.case.case_id
-            known = seen.setdefault(content, (case_id, column))
-            if known[0] != case_id:
+        for column, content in one.identities.items():
+            first, where = seen.setdefault(content, (one.case, column))
+            if first.patient != one.case.patient:
                 raise TrainingError(
-                    f"{known[0]} ({known[1]}) and {case_id} ({column}) have the same "
-                    "image: it would be learned in one fold and held out in another. "
-                    "Correct the table, or remove one of them."
+                    f"{first.case_id} ({where}) and {one.case.case_id} ({column}) have "
+                    "the same image: it would be learned in one fold and held out in "
+                    "another. Correct the table, or remove one of them."
                 )
 
 
@@ -291,7 +309,7 @@ def run_origin(
 ) -> Event:
     """Return what every fold's JSON says of the data; all features must be alike."""
     bags = [(one, bag) for one in prepared for bag in one.bags]
-    identity = _identity(bags[0][1]) if bags else {}
+    identity = _identity(bags[0][1]) if bags else {WIDTH: 1}
     for _, bag in bags:
         other = _identity(bag)
         for name, value in identity.items():
@@ -300,12 +318,13 @@ def run_origin(
                     f"{bags[0][1].name} and {bag.name} were made with different "
                     f"{name} ({value} and {other[name]}): extract them alike."
                 )
+    width = identity.pop(WIDTH)
     given = any(bag in one.case.slides for one, bag in bags)
     return {
         "trained_on": "phantom" if cohort.made_up else cohort.name,
         "made_up": cohort.made_up,
         "features": identity,
-        "patch_width": int(read_bag(bags[0][1]).features.shape[1]) if bags else 1,
+        "patch_width": width,
         "untrained_encoder": bool(bags)
         and config.inputs.encoder.untrained
         and not given,
@@ -328,6 +347,8 @@ def _clinical(prepared: Sequence[PreparedCase], config: RunConfig) -> ClinicalEn
     return encoding
 
 
-def _identity(bag: Path) -> Event:
-    attributes = read_attributes(bag) or {}
-    return {name: attributes.get(name) for name in IDENTITY}
+def _identity(path: Path) -> Event:
+    """Return what must agree between all bags; what they say, and their width."""
+    bag = read_bag(path)
+    said = {name: bag.attributes.get(name) for name in IDENTITY}
+    return {**said, WIDTH: int(bag.features.shape[1])}

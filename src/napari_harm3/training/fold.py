@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 
-from napari_harm3.artifacts import write_csv
+from napari_harm3.artifacts import sha256_of, write_csv
 from napari_harm3.cohort.splits import inner_split
 from napari_harm3.config import from_plain, to_plain
 from napari_harm3.data.clinical import ClinicalEncoding
 from napari_harm3.data.dataset import PATTERNS, CaseItem, load_item
 from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.errors import Stopped
-from napari_harm3.models.checkpoint import ABOUT, save_checkpoint
+from napari_harm3.errors import ModelError, Stopped
+from napari_harm3.models.checkpoint import WEIGHTS, read_about, save_checkpoint
 from napari_harm3.models.registry import build_model, model_entry
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.events import Event
@@ -64,8 +64,12 @@ class FoldTask:
 
     @property
     def finished(self) -> bool:
-        """Whether the fold was trained to its end."""
-        return (self.folder / ABOUT).exists()
+        """Whether the fold was trained to its end, and its weights are still whole."""
+        try:
+            sealed = read_about(self.folder)["sha256"]
+            return bool(sha256_of(self.folder / WEIGHTS) == sealed)
+        except (ModelError, OSError):
+            return False
 
 
 def run_fold(task: FoldTask, *, stopped: Callable[[], bool]) -> Iterator[Event]:
@@ -212,17 +216,22 @@ def _held_out(
     engine: Engine, cases: Sequence[CaseItem], temperature: float
 ) -> dict[str, Any]:
     """Return what a fold says of the cases it held out."""
-    logits = engine.logits(cases) / temperature
     labels = np.array([item.case.pcr for item in cases])
-    scores = _sigmoid(logits)
+
+    def scored(
+        shown: Sequence[CaseItem], *, without: str = ""
+    ) -> Float[np.ndarray, "n"]:
+        return _sigmoid(engine.logits(shown, without=without) / temperature)
+
+    scores = scored(cases)
     return {
-        "auc": auc(labels, logits),
+        "auc": auc(labels, scores),
         **{
-            f"auc_without_{one}": auc(labels, engine.logits(cases, without=one))
+            f"auc_without_{one}": auc(labels, scored(cases, without=one))
             for one in engine.exchangeable
         },
         "auc_when_missing": {
-            name: auc(labels, engine.logits([case.without(name) for case in cases]))
+            name: auc(labels, scored([case.without(name) for case in cases]))
             for name in (PATTERNS if engine.answers_without else ())
         },
         "metrics": figures(labels, scores),
@@ -274,7 +283,7 @@ def _sigmoid(logits: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
 
 
 def _contents(cases: Sequence[PreparedCase]) -> list[str]:
-    return sorted({source for case in cases for source in case.sources.values()})
+    return sorted({one for case in cases for one in case.identities.values()})
 
 
 def _write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:

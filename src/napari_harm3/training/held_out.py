@@ -35,6 +35,7 @@ class HeldOut:
             label=self.label[own],
             score=self.score[own],
             threshold=float(self.threshold[own][0]),
+            case_id=tuple(np.array(self.case_id)[own].tolist()),
         )
 
 
@@ -48,14 +49,17 @@ def read_held_out(run: Path) -> HeldOut:
     """
     try:
         with (run / "predictions.csv").open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["pcr"] != ""]
-        return _as_held_out(rows)
+            table = csv.DictReader(stream, strict=True)
+            return _as_held_out([row for row in table if row["pcr"] != ""])
     except FileNotFoundError as error:
         raise ModelError(
             f"{run.name} has no predictions.csv: train it to its end first."
         ) from error
-    except (OSError, KeyError, ValueError) as error:
-        raise ModelError(f"{run.name}/predictions.csv cannot be read.") from error
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ModelError(
+            f"{run.name}/predictions.csv cannot be read: copy it again, or resume the "
+            "run, which writes it anew."
+        ) from error
 
 
 def require_same_cases(one: HeldOut, other: HeldOut, *, names: tuple[str, str]) -> None:
@@ -77,11 +81,22 @@ def require_same_cases(one: HeldOut, other: HeldOut, *, names: tuple[str, str]) 
 
 
 def _as_held_out(rows: Sequence[Mapping[str, str]]) -> HeldOut:
+    """Return rows as columns; a ValueError says that no run has written them."""
     ordered = sorted(rows, key=lambda row: (int(row["fold"]), row["case_id"]))
-    return HeldOut(
+    found = HeldOut(
         case_id=tuple(row["case_id"] for row in ordered),
         fold=np.array([int(row["fold"]) for row in ordered], dtype=int),
         label=np.array([int(row["pcr"]) for row in ordered], dtype=int),
         score=np.array([float(row["probability"]) for row in ordered]),
         threshold=np.array([float(row["threshold"]) for row in ordered]),
     )
+    shares = np.concatenate([found.score, found.threshold])
+    once = set(zip(found.case_id, found.fold.tolist(), strict=True))
+    if (
+        not rows
+        or not np.isin(found.label, (0, 1)).all()
+        or not ((shares >= 0) & (shares <= 1)).all()  # nor a NaN
+        or len(once) < len(rows)
+    ):
+        raise ValueError("No run predicts that.")
+    return found

@@ -31,7 +31,7 @@ from napari_harm3.training.exchange import exchanged
 from napari_harm3.training.health import Health
 from napari_harm3.training.metrics import auc
 from napari_harm3.training.objective import objective
-from napari_harm3.training.optimizers import optimizer_of
+from napari_harm3.training.optimizers import load_optimizer, optimizer_of
 from napari_harm3.training.scaling import fit_scales
 from napari_harm3.training.seeding import batches_of, seed_of
 from napari_harm3.training.state import (
@@ -40,6 +40,7 @@ from napari_harm3.training.state import (
     Weights,
     copied_weights,
     load_state,
+    readable,
     save_state,
 )
 
@@ -341,11 +342,14 @@ class Engine:
         state = load_state(self.folder, str(self.accelerator.device))
         if state is None:
             return
-        self._unwrapped().load_state_dict(state.network)
+        with readable(self.folder):
+            for weights in (state.best, state.average, state.network):  # all must fit
+                if weights is not None:
+                    self._unwrapped().load_state_dict(weights)
+            load_optimizer(self.optimizer, state.optimizer["optimizer"])
+            if self.accelerator.scaler is not None and state.optimizer["scaler"]:
+                self.accelerator.scaler.load_state_dict(state.optimizer["scaler"])
         self.average, self.best = state.average, state.best
-        self.optimizer.load_state_dict(state.optimizer["optimizer"])
-        if self.accelerator.scaler is not None and state.optimizer["scaler"]:
-            self.accelerator.scaler.load_state_dict(state.optimizer["scaler"])
         self.progress = state.progress
 
     def _weights(self) -> Weights:

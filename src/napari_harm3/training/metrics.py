@@ -30,6 +30,9 @@ class FoldScores:
     threshold: float = 0.5
     """Chosen on the fold's inner part; never on the cases here."""
 
+    case_id: tuple[str, ...] = ()
+    """By which repeats know a case again; without them, each row is one of its own."""
+
 
 def auc(label: Int[np.ndarray, "n"], score: Float[np.ndarray, "n"]) -> float | None:
     """Return the area under the ROC curve; None if there is one class only.
@@ -37,9 +40,10 @@ def auc(label: Int[np.ndarray, "n"], score: Float[np.ndarray, "n"]) -> float | N
     Raises
     ------
     TrainingError
-        If the scores are hard labels, whose "AUC" is the balanced accuracy.
+        If the scores are hard labels, whose "AUC" is the balanced accuracy. Scores
+        that are all alike are none: whoever always says the same may say 0.
     """
-    if len(score) > 1 and np.isin(score, (0, 1)).all():
+    if np.array_equal(np.unique(score), (0, 1)):
         raise TrainingError(
             "AUC needs scores, and these are hard labels (all 0 or 1): give the "
             "probabilities."
@@ -82,7 +86,9 @@ def cross_validated(
     """Return the ``metrics`` object of a run.
 
     Each metric has ``mean`` and ``sd`` over the folds that define it, ``pooled`` over
-    all held-out scores, and ``ci95`` of the mean by bootstrap within fold and class.
+    all held-out scores, and ``ci95`` of the mean by bootstrap within fold and class,
+    where the folds of every repeat see the same draw of cases; ``n`` counts a case
+    once.
 
     Raises
     ------
@@ -98,7 +104,7 @@ def cross_validated(
     inner = [figures(fold.label, fold.score, fold.threshold) for fold in folds]
     chosen = ("acc", "f1", "sen", "spe", "f1_macro", "balanced_acc")
     return result | {
-        "n": len(label),
+        "n": _cases(folds),
         "prevalence": prevalence,
         "majority_acc": max(prevalence, 1 - prevalence),
         "at_inner_threshold": {
@@ -117,15 +123,17 @@ def _summary(
 ) -> dict[str, Any]:
     each = [figures(fold.label, fold.score) for fold in folds]
     rng = np.random.default_rng(seed)
-    resampled = [_resampled(fold, draws, rng) for fold in folds]
+    weights = _weights(folds, draws, rng)
+    resampled = [_resampled(*pair) for pair in zip(folds, weights, strict=True)]
     summary: dict[str, Any] = {}
     for name in NAMES:
         draw = np.stack([fold[name] for fold in resampled])
-        defined = ~np.isnan(draw).all(axis=1)
+        defined = ~np.isnan(draw)
         interval: list[float | None] = [None, None]
         if defined.any():
-            means = draw[defined].mean(axis=0)
-            interval = [float(v) for v in np.nanpercentile(means, (2.5, 97.5))]
+            seen = defined.any(axis=0)
+            means = np.nansum(draw[:, seen], axis=0) / defined[:, seen].sum(axis=0)
+            interval = [float(v) for v in np.percentile(means, (2.5, 97.5))]
         summary[name] = {
             **_mean_and_sd([fold[name] for fold in each]),
             "pooled": pooled[name],
@@ -142,42 +150,67 @@ def _mean_and_sd(values: Sequence[float | None]) -> Figures:
     }
 
 
+def _cases(folds: Sequence[FoldScores]) -> int:
+    """Return how many cases there are; repeats hold each out more than once."""
+    named = {name for fold in folds for name in fold.case_id}
+    return len(named) + sum(len(f.label) for f in folds if not f.case_id)
+
+
+def _weights(
+    folds: Sequence[FoldScores], draws: int, rng: np.random.Generator
+) -> list[Float[np.ndarray, "draws n"]]:
+    """Return how often each case of each fold is drawn, within class.
+
+    A case is drawn in the first fold that holds it out; in the folds of later repeats
+    it counts as often as there.
+    """
+    known: dict[str, np.ndarray] = {}
+    weights = []
+    for fold in folds:
+        names = fold.case_id or (None,) * len(fold.label)
+        new = np.array([name not in known for name in names], dtype=bool)
+        weight = np.zeros((draws, len(names)))
+        for value in (0, 1):
+            members = np.flatnonzero(new & (fold.label == value))
+            if len(members):
+                shares = np.full(len(members), 1 / len(members))
+                weight[:, members] = rng.multinomial(len(members), shares, size=draws)
+        for column, name in enumerate(names):
+            if name is not None:
+                weight[:, column] = known.setdefault(name, weight[:, column])
+        weights.append(weight)
+    return weights
+
+
 def _resampled(
-    fold: FoldScores, draws: int, rng: np.random.Generator
+    fold: FoldScores, weight: Float[np.ndarray, "draws n"]
 ) -> Mapping[str, Float[np.ndarray, "draws"]]:
-    """Return every metric on bootstrap samples of a fold, drawn within class.
+    """Return every metric on bootstrap samples of a fold; NaN where it has none.
 
     How often each case was drawn is a weight; all metrics are sums of weights.
     """
     label, score = fold.label, fold.score
-    weight = np.zeros((draws, len(label)))
-    for value in (0, 1):
-        members = np.flatnonzero(label == value)
-        if len(members):
-            shares = np.full(len(members), 1 / len(members))
-            weight[:, members] = rng.multinomial(len(members), shares, size=draws)
     positive, said = label == 1, score >= 0.5
     tp = weight[:, positive & said].sum(1)
     fn = weight[:, positive & ~said].sum(1)
     fp = weight[:, ~positive & said].sum(1)
     tn = weight[:, ~positive & ~said].sum(1)
+    yes, no = tp + fn > 0, tn + fp > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         sen, spe = tp / (tp + fn), tn / (tn + fp)
         f1_no = np.nan_to_num(2 * tn / (2 * tn + fp + fn))
         f1_yes = np.nan_to_num(2 * tp / (2 * tp + fp + fn))
-    absent = np.full(draws, np.nan)
-    both = positive.any() and (~positive).any()
-    return {
-        "auc": _weighted_auc(label, score, weight) if both else absent,
-        "acc": (tp + tn) / weight.sum(1),
-        "f1": f1_yes if positive.any() else absent,
-        "sen": sen,
-        "spe": spe,
-        "f1_macro": (f1_yes + f1_no) / 2 if both else absent,
-        "balanced_acc": (sen + spe) / 2,
-        "ap": _weighted_ap(label, score, weight) if positive.any() else absent,
-        "brier": (weight * (score - label) ** 2).sum(1) / weight.sum(1),
-    }
+        return {
+            "auc": _weighted_auc(label, score, weight),
+            "acc": (tp + tn) / weight.sum(1),
+            "f1": np.where(yes, f1_yes, np.nan),
+            "sen": sen,
+            "spe": spe,
+            "f1_macro": np.where(yes & no, (f1_yes + f1_no) / 2, np.nan),
+            "balanced_acc": (sen + spe) / 2,
+            "ap": _weighted_ap(label, score, weight),
+            "brier": (weight * (score - label) ** 2).sum(1) / weight.sum(1),
+        }
 
 
 def _weighted_auc(
@@ -201,8 +234,7 @@ def _weighted_ap(
     ends = np.append(np.diff(score[order]) != 0, True)  # ties share one threshold
     tp = (weight[:, order] * label[order]).cumsum(1)[:, ends]
     taken = weight[:, order].cumsum(1)[:, ends]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.nan_to_num(tp / taken)
+    precision = np.nan_to_num(tp / taken)
     recall = tp / tp[:, -1:]
     steps = np.diff(recall, axis=1, prepend=0)
     return np.asarray((precision * steps).sum(1))

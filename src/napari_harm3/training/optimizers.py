@@ -1,6 +1,7 @@
 """How weights are moved."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,3 +25,18 @@ def optimizer_of(
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
     # Fused: one pass over all weights, a quarter of the time on a CPU.
     return kind(weights, lr=rate, weight_decay=decay, fused=True)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer its state back.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        If the state is another network's; torch itself would notice at the next step.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if name != "step" and getattr(value, "shape", None) != parameter.shape:
+                raise ValueError(f"'{name}' is not of its weight's shape.")

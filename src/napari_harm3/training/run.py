@@ -6,13 +6,13 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.artifacts import write_json, write_text
+from napari_harm3.artifacts import write_bytes, write_json, write_text
 from napari_harm3.config import read_toml, to_plain, write_toml
 from napari_harm3.errors import (
     Harm3Error,
@@ -21,7 +21,7 @@ from napari_harm3.errors import (
     TrainingError,
     sentence,
 )
-from napari_harm3.models.checkpoint import read_about
+from napari_harm3.models.checkpoint import ABOUT, read_about
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.held_out import read_held_out
 from napari_harm3.training.metrics import cross_validated
@@ -154,9 +154,9 @@ def open_refit(run: Path) -> None:
     folder = run / REFIT
     folder.mkdir(exist_ok=True)
     for name in ("run.toml", "environment.json"):
-        write_text(folder / name, (run / name).read_text(encoding="utf-8"))
-    card = (run / "MODEL_CARD.md").read_text(encoding="utf-8")
-    write_text(folder / "MODEL_CARD.md", card + REFIT_NOTE)
+        write_bytes(folder / name, (run / name).read_bytes())
+    card = (run / "MODEL_CARD.md").read_bytes()
+    write_bytes(folder / "MODEL_CARD.md", card + REFIT_NOTE.encode())
 
 
 def check_cases(run: Path, case_ids: Sequence[str]) -> None:
@@ -166,9 +166,17 @@ def check_cases(run: Path, case_ids: Sequence[str]) -> None:
     ------
     TrainingError
         Naming one.
+    ModelError
+        If ``folds.csv`` is missing or damaged.
     """
-    with (run / "folds.csv").open(newline="", encoding="utf-8") as stream:
-        known = {row["case_id"] for row in csv.DictReader(stream)}
+    try:
+        with (run / "folds.csv").open(newline="", encoding="utf-8") as stream:
+            known = {row["case_id"] for row in csv.DictReader(stream, strict=True)}
+    except (OSError, LookupError, ValueError, csv.Error) as error:
+        raise ModelError(
+            f"{run.name}/folds.csv cannot be read: copy it again, or train the run "
+            "again."
+        ) from error
     if other := sorted(known ^ set(case_ids)):
         raise TrainingError(
             f"{run.name} was trained on other cases than the cohort has now, first "
@@ -186,7 +194,7 @@ def write_folds(run: Path, folds: Sequence[tuple[str, int]]) -> None:
     """
     path, header = run / "folds.csv", ("case_id", "fold")
     text = _csv_text(header, sorted(folds, key=lambda row: (row[1], row[0])))
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_bytes() != text.encode():
         raise TrainingError(
             f"{run.name} was begun with other cases or folds than the cohort table "
             "has now: choose another folder."
@@ -203,17 +211,7 @@ def append_event(run: Path, event: Mapping[str, Any]) -> None:
 
 def write_results(run: Path, left_out: Mapping[str, str]) -> dict[str, Any]:
     """Gather the folds' held-out predictions; write and return the metrics."""
-    rows = [
-        (
-            row["case_id"],
-            about["fold"],
-            "" if row["pcr"] is None else row["pcr"],
-            row["probability"],
-            about["threshold"],
-        )
-        for about in map(read_about, fold_folders(run))
-        for row in about["predictions"]
-    ]
+    rows = [row for folder in fold_folders(run) for row in _predicted(folder)]
     header = ("case_id", "fold", "pcr", "probability", "threshold")
     write_text(run / "predictions.csv", _csv_text(header, rows))
     metrics = evaluate_run(run) | {"left_out": dict(left_out)}
@@ -230,6 +228,51 @@ def evaluate_run(run: Path) -> dict[str, Any]:
         If the run was not trained to its end, or the file is damaged.
     """
     return cross_validated(read_held_out(run).folds)
+
+
+def measured_again(run: Path) -> dict[str, Any]:
+    """Return the metrics of a run, measured anew, and who was left out as before.
+
+    ``metrics.json`` follows where it says something else and may be written.
+
+    Raises
+    ------
+    ModelError
+        As `evaluate_run` does.
+    """
+    path, metrics = run / "metrics.json", evaluate_run(run)
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        left_out = earlier["left_out"]
+    except (OSError, ValueError, LookupError, TypeError):
+        earlier, left_out = None, {}
+    metrics["left_out"] = left_out
+    if metrics != earlier:
+        with suppress(OSError):  # a run that may only be read is measured all the same
+            write_json(path, metrics)
+    return metrics
+
+
+def origin_of(run: Path) -> dict[str, Any]:
+    """Return a fold's JSON for what it says of the data that the run learned from.
+
+    Raises
+    ------
+    ModelError
+        If no fold is finished, or its JSON lacks ``trained_on`` and the like.
+    """
+    folders = fold_folders(run)
+    if not folders:
+        raise ModelError(f"{run.name} has no finished fold: train it first.")
+    about = read_about(folders[0])
+    needed = {"trained_on": str, "made_up": bool, "untrained_encoder": bool}
+    for name, kind in needed.items():
+        if not isinstance(about.get(name), kind):
+            raise ModelError(
+                f"{run.name}/{folders[0].name}/{ABOUT} has no good '{name}': copy the "
+                "run again, or train it again."
+            )
+    return about
 
 
 def fold_folders(run: Path) -> list[Path]:
@@ -271,6 +314,27 @@ slide. **Research use only; not a medical device.**
 {" not" if config.inputs.mri.register == "none" else ""} registered.
 """
     write_text(run / "MODEL_CARD.md", card)
+
+
+def _predicted(folder: Path) -> list[tuple[object, ...]]:
+    """Return the rows that a fold adds to ``predictions.csv``."""
+    about = read_about(folder)
+    try:
+        return [
+            (
+                row["case_id"],
+                about["fold"],
+                "" if row["pcr"] is None else row["pcr"],
+                row["probability"],
+                about["threshold"],
+            )
+            for row in about["predictions"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder.parent.name}/{folder.name}/{ABOUT} has no good predictions: "
+            "remove that file and resume the run."
+        ) from error
 
 
 def _round(value: float | None) -> str:

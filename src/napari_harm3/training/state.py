@@ -1,8 +1,10 @@
 """Where a fit stands, on disk: written whole, read without unpickling."""
 
+import io
 import json
-import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -10,24 +12,28 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from napari_harm3.artifacts import write_json
-from napari_harm3.errors import TrainingError
+from napari_harm3.artifacts import write_bytes, write_json
+from napari_harm3.config import from_plain
+from napari_harm3.errors import ConfigError, TrainingError
 
 Weights = dict[str, Tensor]
 STATES_KEPT = 2
 UNREADABLE = (
     OSError,
     SafetensorError,
+    ConfigError,
     ValueError,
     TypeError,
+    LookupError,
+    AttributeError,
     RuntimeError,
     UnpicklingError,
     EOFError,
 )
-"""What reading a damaged state raises."""
+"""What reading a damaged state raises, or giving a network the state of another."""
 
 
 @dataclass
@@ -65,15 +71,15 @@ def save_state(folder: Path, state: State) -> None:
     temporary = folder / ".state"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(state.network, temporary / "network.safetensors")
-    save_file(state.average, temporary / "average.safetensors")
+    # By way of bytes: a full disk is no OSError to safetensors and torch.
+    write_bytes(temporary / "network.safetensors", save(state.network))
+    write_bytes(temporary / "average.safetensors", save(state.average))
     if state.best is not None:
-        save_file(state.best, temporary / "best.safetensors")
-    torch.save(state.optimizer, temporary / "optimizer.pt")
+        write_bytes(temporary / "best.safetensors", save(state.best))
+    optimizer = io.BytesIO()
+    torch.save(state.optimizer, optimizer)
+    write_bytes(temporary / "optimizer.pt", optimizer.getvalue())
     write_json(temporary / "progress.json", asdict(state.progress))
-    for path in temporary.iterdir():
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
     target = folder / f"state-{state.progress.steps}"
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
@@ -93,10 +99,10 @@ def load_state(folder: Path, device: str) -> State | None:
     if not found:
         return None
     state = found[-1]
-    try:
+    with readable(folder):
         best = state / "best.safetensors"
         return State(
-            progress=Progress(**json.loads((state / "progress.json").read_text())),
+            progress=_progress(state),
             network=load_file(state / "network.safetensors", device=device),
             average=load_file(state / "average.safetensors", device=device),
             best=load_file(best, device=device) if best.exists() else None,
@@ -104,10 +110,23 @@ def load_state(folder: Path, device: str) -> State | None:
                 state / "optimizer.pt", map_location=device, weights_only=True
             ),
         )
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Say of a fold's last state, if it cannot be gone on from, what to do.
+
+    Raises
+    ------
+    TrainingError
+        For whatever a damaged state, or that of another network, raises within.
+    """
+    try:
+        yield
     except UNREADABLE as error:
         raise TrainingError(
-            f"{folder.name}/{state.name} cannot be read: remove that folder and resume "
-            "from the state before."
+            f"{folder.name}/{state_folders(folder)[-1].name} cannot be read: remove "
+            "that folder and resume from the state before."
         ) from error
 
 
@@ -119,6 +138,15 @@ def state_folders(folder: Path) -> list[Path]:
         if path.is_dir() and path.name.removeprefix("state-").isdecimal()
     ]
     return sorted(found, key=lambda path: int(path.name.removeprefix("state-")))
+
+
+def _progress(state: Path) -> Progress:
+    plain = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+    whole = asdict(Progress(**plain))  # which refuses what it does not know
+    progress = from_plain(Progress, whole, source="progress.json")
+    if state.name != f"state-{progress.steps}":
+        raise ValueError("It is another state's.")
+    return progress
 
 
 def copied_weights(network: nn.Module) -> Weights:
