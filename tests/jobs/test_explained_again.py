@@ -32,3 +32,6 @@ def test_damaged_notes_of_a_case_are_made_anew(run, prepared_cohort, tmp_path):
     assert again["failed"] == first["failed"] == []
     assert isinstance(json.loads(measured.read_text()), dict)
     assert json.loads(about.read_text()) == whole
+    summary = (out / "summary.json").read_text()
+    assert json.loads(summary)["page"] == "agreement.html"
+    assert str(tmp_path) not in summary

@@ -1,6 +1,7 @@
 """Explain every case of a cohort, and how far all maps agree with annotations."""
 
 import json
+import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def explain_cohort(
         **files,
         "failed": [row["case_id"] for row in told if row["probability"] is None],
     }
-    write_json(out / "summary.json", result)
+    write_json(out / "summary.json", _named_from(out, result))
     yield finished("explain", result)
 
 
@@ -119,6 +120,17 @@ def _measured(
         write_json(out / MEASURED, record)
     # The table may have changed what is not asked of the files.
     return result, record | {"pcr": case.pcr}
+
+
+def _named_from(folder: Path, told: Any) -> Any:
+    """Return a result that may be given away: its files are named from a folder on."""
+    if isinstance(told, dict):
+        return {name: _named_from(folder, value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_named_from(folder, value) for value in told]
+    if isinstance(told, str) and told.startswith(f"{folder.resolve()}{os.sep}"):
+        return Path(told).relative_to(folder.resolve()).as_posix()
+    return told
 
 
 def _rows(records: Sequence[Result]) -> list[Result]:
