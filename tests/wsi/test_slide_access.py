@@ -56,6 +56,7 @@ def limited(script, *arguments):
         "import json, os, resource, sys\n"
         "from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "import napari_harm3.cli.commands\n"
         "import napari_harm3.data.inspection, napari_harm3.wsi.layout\n"
         "from napari_harm3.cli.main import main\n"
         "from slide_files import faults, features, tissue\n"
