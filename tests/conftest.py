@@ -1,8 +1,10 @@
 """What every test shares."""
 
 import contextlib
+import csv
 import json
 import os
+import shutil
 import signal
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and with them the
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_harm3.artifacts import write_csv
 from napari_harm3.cli.main import main
 from napari_harm3.jobs.cohort import make_phantom, prepare_cohort
 from napari_harm3.jobs.progress import result_of
@@ -75,6 +78,19 @@ def prepared_cohort(cohort, run_config):
     result = result_of(prepare_cohort(cohort, inputs=run_config.inputs, device="cpu"))
     assert result["failed"] == []
     return cohort
+
+
+@pytest.fixture(scope="session")
+def balanced(prepared_cohort):
+    """Return the prepared cohort with every second case labelled pCR."""
+    with prepared_cohort.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for number, row in enumerate(rows):
+        row["pcr"] = str(number % 2)
+    table = prepared_cohort.with_name("every-second.csv")
+    write_csv(table, rows, list(rows[0]))
+    shutil.copy(prepared_cohort.with_suffix(".json"), table.with_suffix(".json"))
+    return table
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,12 @@
 """``harm3 reproduce``: a table by somebody's file, which may be given away."""
 
-import csv
 import json
 from dataclasses import replace
 
 import pytest
 
-from napari_harm3.artifacts import write_csv
 from napari_harm3.config import read_toml, write_toml
 from napari_harm3.training.config import RunConfig
-
-
-@pytest.fixture
-def balanced(prepared_cohort):
-    """Return the small cohort with every second case labelled pCR."""
-    with prepared_cohort.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for number, row in enumerate(rows):
-        row["pcr"] = str(number % 2)
-    path = prepared_cohort.with_name("every-second.csv")
-    write_csv(path, rows, list(rows[0]))
-    return path
 
 
 @pytest.mark.slow

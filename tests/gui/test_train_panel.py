@@ -1,9 +1,7 @@
 """The Train panel in the real window, with runs that really train."""
 
-import csv
 import json
 import os
-import shutil
 import signal
 from dataclasses import replace
 
@@ -23,22 +21,6 @@ from window_steps import LONG, picture, press, to_front
 
 pytestmark = pytest.mark.gui
 METHODS = ("abmil", "harm3")
-
-
-@pytest.fixture(scope="module")
-def balanced(prepared_cohort):
-    """Return the small cohort with every second case labelled pCR."""
-    with prepared_cohort.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for number, row in enumerate(rows):
-        row["pcr"] = str(number % 2)
-    table = prepared_cohort.with_name("balanced.csv")
-    with table.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    shutil.copy(prepared_cohort.with_suffix(".json"), table.with_suffix(".json"))
-    return table
 
 
 @pytest.fixture
