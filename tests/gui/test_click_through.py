@@ -114,6 +114,23 @@ def test_a_click_on_a_patch_shows_where_it_looks(qtbot, hung, viewer, linked, tm
     assert not linked.back_button.isEnabled()
 
 
+def test_a_second_answer_is_drawn_in_place_of_the_first(qtbot, hung, viewer, linked):
+    role, _ = ASKS[0]
+    layer = heat(viewer, role)
+    click_patch(qtbot, hung, 0)
+    first = layer.data.copy()
+
+    click_patch(qtbot, hung, 2)
+
+    assert ASKS[2][0] == role
+    assert not np.allclose(layer.data, first)
+    depth = round((viewer.dims.point[0] - layer.translate[0]) / layer.scale[0])
+    drawn = canvas_of(viewer).layer_to_visual[layer].node._data
+    np.testing.assert_array_equal(drawn, layer.data[depth])
+    linked.back()
+    assert np.all(layer.data == 1)  # the evidence is as it was
+
+
 def test_another_slide_of_the_case_is_coloured_when_it_is_opened(
     qtbot, hung, viewer, linked, tmp_path
 ):

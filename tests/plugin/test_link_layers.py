@@ -69,6 +69,21 @@ def test_a_map_begins_with_its_volume_and_is_no_larger():
     assert max(coarse.scale) < 9
 
 
+def test_an_answer_is_written_into_the_arrays_of_another_where_they_fit():
+    grids = {"t1_pre": scanned(), "t2_pre": scanned(9.0)}
+    before = link_maps(LINK, LINK.mri_of_patch(0), grids, {})
+    fresh = link_maps(LINK, LINK.mri_of_patch(1), grids, {})
+
+    after = link_maps(LINK, LINK.mri_of_patch(1), grids, {}, before)
+
+    for role, (_, heat) in after.items():
+        assert heat is before[role][1]
+        np.testing.assert_array_equal(heat, fresh[role][1])
+    turned = {"t2_pre": scanned()}
+    other = link_maps(LINK, LINK.mri_of_patch(1), turned, {}, after)["t2_pre"]
+    assert other[1].shape == other[0].shape != after["t2_pre"][1].shape
+
+
 def test_a_registered_volume_is_asked_where_it_lies_now():
     """Drawn in the common space, a place goes through the viewer's own transform."""
     x, y, z = 12.0, -30.0, 8.0

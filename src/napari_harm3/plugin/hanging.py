@@ -247,7 +247,10 @@ def _put(
 ) -> None:
     """Give a layer another array and place; each thing set is drawn at once."""
     z, y, x = grid.translate
-    layer.data = array
+    if layer.data is array:  # with other values in it: nothing else is laid anew
+        layer.refresh(extent=False)
+    else:
+        layer.data = array
     if not np.array_equal(layer.scale, grid.scale):  # a rigid move keeps it mostly
         layer.scale = grid.scale
     if not np.array_equal(layer.translate, (z + shift_mm, y, x)):

@@ -37,6 +37,7 @@ def link_maps(
     shares: Float[np.ndarray, "M"],
     grids: Mapping[str, DisplayGrid],
     transforms: Transforms,
+    into: DrawnMaps | None = None,
 ) -> DrawnMaps:
     """Return an answer of the link as heat over the volumes that hang.
 
@@ -52,8 +53,11 @@ def link_maps(
         On which the volumes are drawn, by role.
     transforms
         Of the roles that are drawn in the common space.
+    into
+        Another answer, whose arrays are written into where they fit: a layer shows
+        what has changed in its array much sooner than an array that is new to it.
     """
-    drawn = {}
+    drawn, others = {}, into or {}
     for role, cells in link.maps(shares).items():
         if role in grids:
             grid = _coarser(grids[role])
@@ -63,6 +67,9 @@ def link_maps(
             )
             affine, heat = link.cell_affine(role), cells.astype(np.float32)
             heat = to_native(heat, affine, own, view=link.view)
+            _, other = others.get(role, (grid, heat))
+            if other.shape == heat.shape:
+                other[:], heat = heat, other
             drawn[role] = grid, heat
     return drawn
 

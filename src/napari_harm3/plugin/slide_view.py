@@ -91,9 +91,8 @@ class SlideView(QWidget):
         )
         # No list shows its thumbnail, which would take longer than the lines.
         self.tissue._max_vectors_thumbnail = 1
-        self.marked = self._add_squares("marked")
-        self.marked.border_width = MARK_WIDTH
-        self._hovered = self._add_squares("hovered")
+        self.marked = self._add_squares("marked", HIGHLIGHT, MARK_WIDTH)
+        self._hovered = self._add_squares("hovered", HIGHLIGHT)
         self.model.canvas.overlays.scale_bar.visible = True
         self._say(EMPTY)
         layout = QVBoxLayout(self)
@@ -231,8 +230,6 @@ class SlideView(QWidget):
     def mark(self, corners: Float[np.ndarray, "N 2"], side: Pair = (1.0, 1.0)) -> None:
         """Outline patches in place of those before; see `colour`."""
         self._fill(self.marked, corners, side)
-        if len(corners):
-            self.marked.border_color = HIGHLIGHT
 
     def centre_on(self, x: float, y: float) -> None:
         """Bring a level-0 pixel to the middle of the canvas."""
@@ -315,13 +312,20 @@ class SlideView(QWidget):
             self.slide.close()
             self.slide = None
 
-    def _add_squares(self, name: str) -> Points:
-        """Return a layer of squares; they are points, as shapes would take minutes."""
+    def _add_squares(
+        self, name: str, colour: str = "white", width: float = 0.04
+    ) -> Points:
+        """Return a layer of squares; they are points, as shapes would take minutes.
+
+        Of what is set on an empty layer, napari gives new points only what it was
+        made with.
+        """
         layer = self.model.add_points(
             np.zeros((0, 2)),
             name=name,
             symbol="square",
-            border_width=0.04,
+            border_color=colour,
+            border_width=width,
             face_color="transparent",
         )
         layer.canvas_size_limits = (0, 100_000)
@@ -335,7 +339,9 @@ class SlideView(QWidget):
         """Show squares by their upper left corners, level-0 pixels."""
         centres = (corners + np.array(side) / 2) * self._pixel
         layer.data = centres[:, ::-1]
-        layer.size = max(side[0] * self._pixel[0], 1e-6)
+        width = max(side[0] * self._pixel[0], 1e-6)
+        if np.any(layer.size != width):  # each thing set is drawn at once
+            layer.size = width
 
     def _keep_line_width(self, event: object = None) -> None:
         del event
@@ -362,6 +368,5 @@ class SlideView(QWidget):
         if patch != -1:
             side = self._side[0] / self._pixel[0], self._side[1] / self._pixel[1]
             self._fill(self._hovered, self._coords[patch : patch + 1], side)
-            self._hovered.border_color = HIGHLIGHT
         self._hovered.visible = patch != -1
         self.hovered.emit(patch)

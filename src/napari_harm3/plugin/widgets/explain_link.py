@@ -70,6 +70,7 @@ class LinkBox(QWidget):
         self.maps: DrawnMaps | None = None
         """Where the patch that was asked looks; None while the evidence is shown."""
 
+        self._answer: DrawnMaps | None = None
         self._patch: int | None = None
         self._place: tuple[str, Place] | None = None
         self._explanation: dict[str, Any] | None = None
@@ -138,7 +139,9 @@ class LinkBox(QWidget):
         self._patch, self._place = patch, None
         shares, lift = link.mri_of_patch(patch), link.mri_of_patch(patch, lift=True)
         shown = self._weighed(shares, lift)
-        self.maps = link_maps(link, shown, session.hanging.grids, session.transforms)
+        grids, transforms = session.hanging.grids, session.transforms
+        self._answer = link_maps(link, shown, grids, transforms, self._answer)
+        self.maps = self._answer
         x, y, width, height = link.places.box(patch)
         said = (
             f"What the patch at {x:.0f}, {y:.0f} (level 0) attends to, through its "
