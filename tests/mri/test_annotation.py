@@ -196,3 +196,22 @@ def test_real_masks_of_nodes_and_primary_stay_on_a_coarser_grid(real_data):
     for label in (1, 2):
         before = (mask.array == label).sum()
         assert 9 * (labels == label).sum() == pytest.approx(before, rel=0.05)
+
+
+@pytest.mark.parametrize("how", ["finer voxels", "turned"])
+def test_a_mask_on_a_slightly_other_grid_stays_in_its_place(tmp_path, how):
+    affine = np.diag([-0.4063, -0.4063, 3.0, 1.0])
+    volume = Geometry(shape=(512, 512, 3), affine=affine)
+    other = affine @ np.diag([0.98, 0.98, 1, 1])
+    if how == "turned":
+        other = affine.copy()
+        cos, sin = np.cos(np.radians(1)), np.sin(np.radians(1))
+        other[:2, :2] = [[cos, -sin], [sin, cos]] @ affine[:2, :2]
+    mask = np.zeros(volume.shape, np.uint8)
+    mask[485:500, 470:500, 1] = 1
+    write_volume(tmp_path / "m.nii.gz", mask, other)
+
+    moved = read_annotation(tmp_path / "m.nii.gz", volume)
+
+    here, there = np.argwhere(mask).mean(axis=0), np.argwhere(moved).mean(axis=0)
+    np.testing.assert_allclose(affine @ [*there, 1], other @ [*here, 1], atol=0.41)

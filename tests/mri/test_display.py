@@ -65,3 +65,21 @@ def test_an_oblique_array_is_drawn_wherever_its_field_of_view_is(tilt, order):
     index = np.tensordot(inverse[:3, :3], [-x, -y, z], axes=1).T + inverse[:3, 3]
     inside = (index >= -0.5) & (index <= np.array(grid.shape) - 0.5)
     np.testing.assert_array_equal(drawn > order, inside.all(axis=-1).T)
+
+
+@pytest.mark.parametrize("tilt", [(0, 0, 0), (0, 0, 20)])
+def test_the_grids_affine_leads_where_its_volume_lies(tilt):
+    native = oriented((0, 1, 2), (-1, 1, 1), tilt=tilt)
+    grid = display_grid(native)
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in native.shape], [1]))
+    left, back, up, _ = native.affine @ ends.reshape(4, -1) * [[-1], [-1], [1], [1]]
+
+    first, last = (
+        (grid.affine @ [*index, 1])[:3]
+        for index in ((0, 0, 0), np.array(grid.shape) - 1)
+    )
+
+    low, high = ([end(lps) for lps in (up, back, left)] for end in (min, max))
+    np.testing.assert_allclose(first, low)
+    assert (last >= np.array(high) - 1e-6).all()
+    assert (last < np.array(high) + grid.scale).all()

@@ -18,10 +18,11 @@ from napari_harm3.jobs.parallel import stoppable
 from napari_harm3.jobs.progress import result_of
 from napari_harm3.jobs.registration import register_case
 from napari_harm3.mri.alignment import Alignment, alignment_plan
+from napari_harm3.mri.bias import without_bias
 from napari_harm3.mri.config import SMALL_MRI, RegisterConfig
 from napari_harm3.mri.intensity import foreground
 from napari_harm3.mri.reading import read_volume
-from napari_harm3.mri.register import Registration, register, without_bias
+from napari_harm3.mri.register import Registration, register
 from napari_harm3.mri.resampling import placed, resample
 from napari_harm3.mri.simpleitk import simpleitk
 from napari_harm3.mri.volume import Geometry, write_volume

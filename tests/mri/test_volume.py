@@ -7,8 +7,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mri_grids import oriented
 from napari_harm3.errors import VolumeError
-from napari_harm3.mri.volume import read_nifti, read_nifti_geometry, write_volume
+from napari_harm3.mri.volume import (
+    Geometry,
+    read_nifti,
+    read_nifti_geometry,
+    write_volume,
+)
 
 AFFINE = np.array(
     [[-0.9, 0.1, 0, 40], [0.1, 0.9, 0, -30], [0, 0, 3, 12], [0, 0, 0, 1.0]]
@@ -184,3 +190,31 @@ def test_another_voxel_or_place_is_another_content(path, array, tmp_path):
     files = (path, tmp_path / "voxel.nii.gz", tmp_path / "place.nii.gz")
 
     assert len({read_nifti(file).unpacked for file in files}) == 3
+
+
+@pytest.mark.parametrize("change", ["spacing", "turn", "origin"])
+def test_grids_are_one_by_where_their_corners_lie(change):
+    grid = oriented((0, 1, 2), (-1, -1, 1), shape=(300, 300, 20), spacing=(0.4, 0.4, 3))
+    for share in (0.05, 0.2):  # of a voxel, at the farthest corner
+        affine = grid.affine.copy()
+        if change == "spacing":
+            affine[:3, 0] *= 1 + share / 299
+        elif change == "turn":
+            affine[:3, :2] @= [[1, -share / 425], [share / 425, 1]]
+        else:
+            affine[0, 3] += 0.4 * share
+        other = Geometry(shape=grid.shape, affine=affine)
+
+        assert grid.same_as(other) == other.same_as(grid) == (share < 0.1)
+
+
+def test_what_is_written_of_slightly_sheared_axes_is_read_again(tmp_path):
+    affine = np.diag([1.0, 1, 3, 1])
+    affine[0, 1] = 0.0099
+    array = np.arange(300 * 300 * 2, dtype=np.int32).reshape(300, 300, 2)
+
+    write_volume(tmp_path / "v.nii.gz", array, affine)
+    volume = read_nifti(tmp_path / "v.nii.gz")
+
+    np.testing.assert_allclose(volume.affine, affine, atol=1e-6)
+    np.testing.assert_array_equal(volume.array, array)

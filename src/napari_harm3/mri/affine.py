@@ -1,10 +1,12 @@
 """What the affine of a volume must be before anything is placed by it."""
 
 import numpy as np
-from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Bool, Float, Int
 
 from napari_harm3.errors import VolumeError
+
+RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From the millimetres of DICOM and ITK to ours, and back."""
 
 SAME_MM = 1.0
 """How far two statements of one place may put a corner apart."""
@@ -59,15 +61,48 @@ def check_affine(name: str, affine: Float[np.ndarray, "4 4"]) -> None:
         )
 
 
+def corners(
+    shape: tuple[int, ...], affine: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "3 8"]:
+    """Return where an affine puts the outermost voxels' centres of a grid."""
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1)
+    return np.asarray(affine[:3, :3] @ ends + affine[:3, 3:])
+
+
+def within(
+    indices: Float[np.ndarray, "3 N"], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "N"]:
+    """Return which indices lie in a voxel of a grid, the outer halves included."""
+    most = np.array(shape)[:, None] - 0.5
+    return np.asarray(((indices >= -0.5) & (indices <= most)).all(axis=0))
+
+
 def agree(
     shape: tuple[int, int, int],
     one: Float[np.ndarray, "4 4"],
     other: Float[np.ndarray, "4 4"],
+    *,
+    within_mm: float = SAME_MM,
 ) -> bool:
-    """Return whether two affines place a grid's corners within `SAME_MM`."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
-    apart = np.linalg.norm(((one - other) @ corners)[:3], axis=0)
-    return bool((apart <= SAME_MM).all())
+    """Return whether two affines place a grid's corners within a distance."""
+    apart = np.linalg.norm(corners(shape, one - other), axis=0)
+    return bool((apart <= within_mm).all())
+
+
+def nearest_axes(
+    affine: Float[np.ndarray, "4 4"],
+) -> tuple[Int[np.ndarray, "3"], Int[np.ndarray, "3"]]:
+    """Return the array axis nearest to each world axis, and its way: 1 or -1 along it.
+
+    The clearest axis is named first, so that a tilt near 45 degrees still gives three
+    different axes.
+    """
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes, free = np.zeros(3, dtype=int), [0, 1, 2]
+    for world in np.argsort(-np.abs(directions).max(axis=1)):
+        axes[world] = max(free, key=lambda axis: abs(directions[world, axis]))
+        free.remove(int(axes[world]))
+    return axes, np.where(directions[np.arange(3), axes] >= 0, 1, -1)
 
 
 def orientation_code(affine: Float[np.ndarray, "4 4"]) -> str:
@@ -78,9 +113,6 @@ def orientation_code(affine: Float[np.ndarray, "4 4"]) -> str:
     >>> orientation_code(np.diag([-1.0, -1.0, 2.0, 1.0]))
     'LPS'
     """
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    worlds, axes = linear_sum_assignment(-np.abs(directions))
-    code = [""] * 3
-    for world, axis in zip(worlds, axes, strict=True):
-        code[axis] = "RAS"[world] if directions[world, axis] > 0 else "LPI"[world]
-    return "".join(code)
+    axes, ways = nearest_axes(affine)
+    ends = ["RAS"[w] if way > 0 else "LPI"[w] for w, way in enumerate(ways)]
+    return "".join(ends[world] for world in np.argsort(axes))

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Shaped
 from scipy import ndimage
 
+from napari_harm3.mri.affine import corners, nearest_axes
 from napari_harm3.mri.interpolation import edges, interpolated
 from napari_harm3.mri.volume import Geometry
 
@@ -42,6 +43,13 @@ class DisplayGrid:
     oblique_degrees: float
     """Tilt of the native axes against the patient's; 0 if nothing is resampled."""
 
+    @property
+    def affine(self) -> Float[np.ndarray, "4 4"]:
+        """From indices to LPS mm, along Z, Y, X both."""
+        affine = np.diag([*self.scale, 1.0])
+        affine[:3, 3] = self.translate
+        return affine
+
     def show(
         self, array: Shaped[np.ndarray, "X Y Z"], *, order: int = 1
     ) -> Shaped[np.ndarray, "Z Y X"]:
@@ -55,12 +63,10 @@ class DisplayGrid:
             0 for labels, 1 for intensities.
         """
         if not self.oblique_degrees:
-            axes, flips = _axes(self.native)
+            axes, flips = nearest_axes(ZYX_OF_RAS @ self.native.affine)
             straight = array.transpose(axes)
             return straight[tuple(slice(None, None, flip) for flip in flips)]
-        shown = np.diag([*self.scale, 1.0])
-        shown[:3, 3] = self.translate
-        to_native = np.linalg.inv(ZYX_OF_RAS @ self.native.affine) @ shown
+        to_native = np.linalg.inv(ZYX_OF_RAS @ self.native.affine) @ self.affine
         if order:
             return interpolated(
                 array,
@@ -83,11 +89,10 @@ class DisplayGrid:
 
 def display_grid(native: Geometry) -> DisplayGrid:
     """Return the grid on which a volume, and all that lies on it, is drawn."""
-    axes, _ = _axes(native)
+    axes, _ = nearest_axes(ZYX_OF_RAS @ native.affine)
     spacing = native.spacing_mm[axes]
-    ends = np.array(np.meshgrid(*[(0, n - 1) for n in native.shape], [1]))
-    corners = (ZYX_OF_RAS @ native.affine @ ends.reshape(4, -1))[:3]
-    low, high = corners.min(axis=1), corners.max(axis=1)
+    ends = corners(native.shape, ZYX_OF_RAS @ native.affine)
+    low, high = ends.min(axis=1), ends.max(axis=1)
     tilt = oblique_degrees(native)
     straight = tilt <= STRAIGHT_DEGREES
     size = np.array(native.shape)[axes]
@@ -107,19 +112,6 @@ def oblique_degrees(native: Geometry) -> float:
     directions = native.affine[:3, :3] / native.spacing_mm
     cosines = np.abs(directions).max(axis=0)
     return float(np.degrees(np.arccos(np.clip(cosines, 0, 1)).max()))
-
-
-def _axes(native: Geometry) -> tuple[Int[np.ndarray, "3"], list[int]]:
-    """Return the array axes nearest to Z, Y, X, and the step (1 or -1) along each."""
-    directions = (ZYX_OF_RAS @ native.affine)[:3, :3] / native.spacing_mm
-    axes, free = np.zeros(3, dtype=int), [0, 1, 2]
-    # The clearest axis is named first, so that a tilt near 45 degrees still gives
-    # three different axes.
-    for world in np.argsort(-np.abs(directions).max(axis=1)):
-        axes[world] = max(free, key=lambda axis: abs(directions[world, axis]))
-        free.remove(int(axes[world]))
-    flips = [1 if directions[w, axes[w]] >= 0 else -1 for w in range(3)]
-    return axes, flips
 
 
 def _triple(values: Iterable[Number]) -> tuple[Number, Number, Number]:

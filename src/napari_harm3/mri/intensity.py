@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.config import MriConfig
-from napari_harm3.mri.levels import counted
+from napari_harm3.mri.counting import counted
 from napari_harm3.mri.volume import Volume
 
 Levels = tuple[Float[np.ndarray, "L"], Int[np.ndarray, "L"] | None]
@@ -28,14 +28,9 @@ class Intensity:
     spread: np.float32
 
 
-def foreground(
-    array: Shaped[np.ndarray, "X Y Z"], least: float | None = None
-) -> Bool[np.ndarray, "X Y Z"]:
-    """Return where a volume shows the body: above a tenth of its bright end.
-
-    ``least`` is that bound, where it is known already.
-    """
-    return array > (air_bound(array) if least is None else least)
+def foreground(array: Shaped[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
+    """Return where a volume shows the body: above a tenth of its bright end."""
+    return array > air_bound(array)
 
 
 def air_bound(array: Shaped[np.ndarray, "X Y Z"]) -> float:
@@ -45,19 +40,6 @@ def air_bound(array: Shaped[np.ndarray, "X Y Z"]) -> float:
     percentile, counted from the first, is robust to both its noise and bright fat.
     """
     return _least(counted(array) or _sampled(array))
-
-
-def normalised(volume: Volume, config: MriConfig) -> Float[np.ndarray, "X Y Z"]:
-    """Return intensities clipped at the foreground's percentiles, as z-scores.
-
-    Raises
-    ------
-    VolumeError
-        If the volume is constant.
-    """
-    scores = intensity_of(volume, config)
-    clipped = np.minimum(volume.array, np.float32(scores.most))
-    return (clipped - scores.mean) / scores.spread
 
 
 def intensity_of(volume: Volume, config: MriConfig) -> Intensity:

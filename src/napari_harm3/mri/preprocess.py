@@ -1,8 +1,7 @@
 """From four volumes to one tensor.
 
 The common grid is axis-aligned in RAS millimetres. Its array axes are z, y, x: z grows
-towards superior, y towards anterior, x towards the patient's right-to-left axis as RAS
-has it (from left to right).
+towards superior, y towards anterior, x towards the patient's right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
+from napari_harm3.cohort.case import AXES, ROLES, SEQUENCES, TIMES
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import within
 from napari_harm3.mri.config import MriConfig
 from napari_harm3.mri.intensity import air_bound, intensity_of
 from napari_harm3.mri.resampling import Transform, placed, resample
@@ -95,9 +95,8 @@ def prepare_volumes(
     grid = Geometry(shape=config.size, affine=affine)
     array = np.zeros((len(SEQUENCES), len(TIMES), *config.size), dtype=np.float32)
     available = np.zeros(array.shape[:2], dtype=bool)
-    for position, role in enumerate(ROLES):
+    for role, place in AXES.items():
         if role in volumes:
-            place = divmod(position, len(TIMES))
             score = scores[role]
             # z-scores are taken last, of the few voxels that are kept.
             array[place] = resample(
@@ -143,8 +142,7 @@ def share_inside(one: Geometry, other: Geometry) -> float:
     axes = [np.linspace(-0.5, n - 0.5, PROBES) for n in one.shape]
     points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
     indices = _apply(np.linalg.inv(other.affine) @ one.affine, points)
-    most = np.array(other.shape)[:, None] - 0.5
-    return float(((indices >= -0.5) & (indices <= most)).all(axis=0).mean())
+    return float(within(indices, other.shape).mean())
 
 
 def common_grid(

@@ -4,6 +4,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from napari_harm3.errors import VolumeError
 from napari_harm3.mri.volume import (
     GZIP_MAGIC,
@@ -107,6 +109,12 @@ def _readers(
         return read_series, series_geometry
     holds = "holds no DICOM file" if path.is_dir() else "is no volume that we know"
     raise VolumeError(f"{path.name} {holds}. What is read: {READ}.")
+
+
+def blank_fault(volume: Volume) -> str:
+    """Say that a volume shows nothing; empty if its voxels are not all alike."""
+    alike = np.ptp(volume.array) == 0
+    return f"{volume.name} shows nothing: all its voxels are alike." if alike else ""
 
 
 def _is_dicom(head: bytes) -> bool:

@@ -18,11 +18,11 @@ from jaxtyping import Bool, Float
 
 from napari_harm3.artifacts import atomic_path, write_json
 from napari_harm3.errors import Stopped, VolumeError
+from napari_harm3.mri.affine import RAS_OF_LPS
 from napari_harm3.mri.config import RegisterConfig
 from napari_harm3.mri.intensity import foreground
-from napari_harm3.mri.resampling import Transform, placed, resample
+from napari_harm3.mri.resampling import Transform, coarsened, placed, resample
 from napari_harm3.mri.simpleitk import (
-    FLIP_LPS,
     body_mask,
     image_of,
     one_thread,
@@ -32,9 +32,6 @@ from napari_harm3.mri.volume import Geometry, Volume
 
 LATTICE_MM = 3.0
 """Distance of the points at which the quality of a registration is measured."""
-
-BIAS_MM = 6.0
-"""Distance of the voxels that a bias field is fitted to."""
 
 LEAST_SHARED = 0.5
 """Share of the fixed body that the moving volume must cover."""
@@ -90,7 +87,7 @@ class Registration:
         ``key`` names what the transform was found from.
         """
         sitk = simpleitk()
-        lps = FLIP_LPS @ self.matrix @ FLIP_LPS
+        lps = RAS_OF_LPS @ self.matrix @ RAS_OF_LPS
         transform = sitk.AffineTransform(3)
         transform.SetMatrix(lps[:3, :3].ravel().tolist())
         transform.SetTranslation(lps[:3, 3].tolist())
@@ -122,7 +119,13 @@ class Registration:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Registration":
-        """Return what `to_plain` took apart."""
+        """Return what `to_plain` took apart.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is something else.
+        """
         matrix = np.array(plain["matrix"], dtype=np.float64)
         if matrix.shape != (4, 4):
             raise ValueError("a transform has four rows of four numbers")
@@ -194,27 +197,6 @@ def register(
     )
 
 
-def without_bias(volume: Volume) -> Volume:
-    """Return a volume whose slow brightening towards the coil is evened out (N4).
-
-    Raises
-    ------
-    VolumeError
-        If SimpleITK is not installed.
-    """
-    sitk = simpleitk()
-    whole, body = image_of(volume), body_mask(volume)
-    shrink = [max(1, round(BIAS_MM / length)) for length in volume.spacing_mm]
-    # The field is smooth: it is fitted to few voxels and applied to all.
-    with one_thread():
-        correct = sitk.N4BiasFieldCorrectionImageFilter()
-        correct.SetMaximumNumberOfIterations([30, 30, 20])
-        correct.Execute(sitk.Shrink(whole, shrink), sitk.Shrink(body, shrink))
-    bias = sitk.GetArrayFromImage(correct.GetLogBiasFieldAsImage(whole))
-    array = volume.array / np.exp(bias.transpose(2, 1, 0))
-    return replace(volume, array=array.astype(np.float32))
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Lattice:
     """Points of the fixed body, a few millimetres apart."""
@@ -226,11 +208,8 @@ class _Lattice:
     @classmethod
     def of(cls, fixed: Volume) -> "_Lattice":
         factors = np.maximum(np.round(LATTICE_MM / fixed.spacing_mm), 1).astype(int)
-        affine = fixed.affine.copy()
-        affine[:3, :3] *= factors
-        affine[:3, 3] += fixed.affine[:3, :3] @ ((factors - 1) / 2)
         x, y, z = (int(n) for n in np.maximum(np.array(fixed.shape) // factors, 1))
-        grid = Geometry(shape=(x, y, z), affine=affine)
+        grid = Geometry(shape=(x, y, z), affine=coarsened(fixed.affine, factors))
         array = resample(fixed.array, fixed, grid)
         return cls(grid=grid, array=array, body=foreground(array))
 
@@ -314,7 +293,7 @@ def _searched(
     sitk = simpleitk()
     transform = sitk.Euler3DTransform()
     middle = [(n - 1) / 2 for n in fixed.shape]
-    centre = FLIP_LPS @ fixed.affine @ [*middle, 1]
+    centre = RAS_OF_LPS @ fixed.affine @ [*middle, 1]
     transform.SetCenter(centre[:3].tolist())
     try:
         if start == "moments":
@@ -349,7 +328,7 @@ def _searched(
     pivot = np.array(transform.GetCenter())
     matrix[:3, :3] = rotation
     matrix[:3, 3] = transform.GetTranslation() + pivot - rotation @ pivot
-    return FLIP_LPS @ matrix @ FLIP_LPS
+    return RAS_OF_LPS @ matrix @ RAS_OF_LPS
 
 
 def _execute(search: Any, images: list[Any], stopped: Callable[[], bool]) -> None:
@@ -384,13 +363,10 @@ def _coarser(volume: Volume, level: int) -> Volume:
     factors = np.clip(np.round(level * spacing.min() / spacing), 1, level).astype(int)
     factors = np.minimum(factors, volume.shape)
     x, y, z = (int(n) for n in np.array(volume.shape) // factors)
-    affine = volume.affine.copy()
-    affine[:3, :3] *= factors
-    affine[:3, 3] += volume.affine[:3, :3] @ ((factors - 1) / 2)
-    grid = Geometry(shape=(x, y, z), affine=affine)
+    grid = Geometry(shape=(x, y, z), affine=coarsened(volume.affine, factors))
     return replace(
         volume,
         shape=grid.shape,
-        affine=affine,
+        affine=grid.affine,
         array=resample(volume.array, volume, grid),
     )

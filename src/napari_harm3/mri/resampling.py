@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from scipy import ndimage
 
+from napari_harm3.mri.affine import corners
 from napari_harm3.mri.interpolation import capped, edges, interpolated
 from napari_harm3.mri.volume import Geometry
 
@@ -29,6 +30,13 @@ def placed(native: Geometry, transform: Transform | None) -> Geometry:
     if transform is not None:
         affine = np.linalg.inv(transform) @ affine
     return Geometry(shape=native.shape, affine=affine)
+
+
+def coarsened(
+    affine: Float[np.ndarray, "4 4"], factors: Int[np.ndarray, "3"]
+) -> Float[np.ndarray, "4 4"]:
+    """Return the affine of a grid whose voxels are boxes of so many of another's."""
+    return _shifted(affine, (factors - 1) / 2, scale=factors)
 
 
 def resample(
@@ -150,10 +158,10 @@ def area_fractions(
         return fractions
     to_target = np.linalg.inv(target.affine) @ geometry.affine
     box = np.array([(along[0] - 1, along[-1] + 1) for along in ends])
-    corners = to_target[:3, :3] @ np.array(np.meshgrid(*box)).reshape(3, -1)
-    corners += to_target[:3, 3:]
-    low = np.clip(np.floor(corners.min(axis=1)), 0, target.shape).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=1)) + 1, low, target.shape).astype(int)
+    around = to_target[:3, :3] @ np.array(np.meshgrid(*box)).reshape(3, -1)
+    around += to_target[:3, 3:]
+    low = np.clip(np.floor(around.min(axis=1)), 0, target.shape).astype(int)
+    high = np.clip(np.ceil(around.max(axis=1)) + 1, low, target.shape).astype(int)
     if (high == low).any():
         return fractions
     # The boxes of the few target voxels near the mask are sampled finely: a box
@@ -222,8 +230,7 @@ def _box_factors(geometry: Geometry, target: Geometry) -> Int[np.ndarray, "3"]:
 
 def _boxed_geometry(geometry: Geometry, factors: Int[np.ndarray, "3"]) -> Geometry:
     shape = -(-np.array(geometry.shape) // factors)
-    affine = _shifted(geometry.affine, (factors - 1) / 2, scale=factors)
-    return Geometry(shape=_triple(shape), affine=affine)
+    return Geometry(shape=_triple(shape), affine=coarsened(geometry.affine, factors))
 
 
 def _needed(
@@ -232,8 +239,7 @@ def _needed(
     target: tuple[int, int, int],
 ) -> tuple[tuple[slice, ...], bool]:
     """Return the part of a grid that a target lies in, and whether all of it does."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in target])).reshape(3, -1)
-    index = matrix[:3, :3] @ corners + matrix[:3, 3:]
+    index = corners(target, matrix)
     low, high = np.floor(index.min(axis=1)), np.ceil(index.max(axis=1))
     inside = bool((low >= 0).all() and (high < shape).all())
     return tuple(

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import RAS_OF_LPS
 from napari_harm3.mri.intensity import foreground
 from napari_harm3.mri.volume import Volume
-
-FLIP_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""From RAS mm to ITK's LPS mm, and back."""
 
 
 def simpleitk() -> Any:
@@ -36,7 +34,7 @@ def simpleitk() -> Any:
 def image_of(volume: Volume) -> Any:
     """Return a volume as SimpleITK's image, in LPS mm."""
     sitk = simpleitk()
-    lps = FLIP_LPS @ volume.affine
+    lps = RAS_OF_LPS @ volume.affine
     image = sitk.GetImageFromArray(
         np.ascontiguousarray(volume.array.transpose(2, 1, 0), dtype=np.float32)
     )

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import RAS_OF_LPS
 from napari_harm3.mri.volume import Geometry
-
-RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 UNEVEN_SHARE = 0.01
 """How far a slice may lie off its place, as a share of the slice spacing ..."""

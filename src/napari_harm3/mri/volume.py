@@ -22,6 +22,7 @@ from jaxtyping import Float, Shaped, UInt8
 
 from napari_harm3.artifacts import write_bytes
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import agree
 from napari_harm3.mri.header import Layout, damaged, layout_of
 
 MOST_BYTES = 4 << 30
@@ -29,6 +30,9 @@ MOST_BYTES = 4 << 30
 
 MOST_VALUE = 1e12
 """No scanner measures more, and the squares of larger numbers overflow."""
+
+SAME_SHARE = 0.1
+"""Of a voxel: two statements of one grid are rounded, and differ by less."""
 
 NIFTI1_BYTES, NIFTI2_BYTES = 348, 540
 SIZES = (NIFTI1_BYTES, NIFTI2_BYTES)
@@ -113,10 +117,16 @@ class Geometry:
         """Distance of neighbouring voxels along each array axis."""
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
     def same_as(self, other: "Geometry") -> bool:
-        """Return whether two grids are one, to a hundredth of a millimetre."""
-        return self.shape == other.shape and np.allclose(
-            self.affine, other.affine, atol=0.01
+        """Return whether two grids are one: no corner is a tenth of a voxel apart."""
+        within_mm = SAME_SHARE * float(self.spacing_mm.min())
+        return self.shape == other.shape and agree(
+            self.shape, self.affine, other.affine, within_mm=within_mm
         )
 
 
@@ -204,6 +214,9 @@ def write_volume(
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
+    grid = Geometry(shape=array.shape, affine=image.get_sform())
+    if not grid.same_as(Geometry(shape=array.shape, affine=image.get_qform())):
+        image.header["qform_code"] = 0  # it knows no shear
     write_bytes(path, igzip.compress(image.to_bytes(), 2, mtime=0))
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_harm3.mri import levels
-from napari_harm3.mri.levels import counted
+from napari_harm3.mri import counting
+from napari_harm3.mri.counting import counted
 
 ENDS = {
     "u1": (0, 256),
@@ -19,7 +19,7 @@ ENDS = {
 @pytest.mark.parametrize("order", "CF")
 @pytest.mark.parametrize("kind", ENDS)
 def test_counts_are_those_of_a_plain_reading(rng, monkeypatch, kind, order):
-    monkeypatch.setattr(levels, "STEP", 1000)  # so that pieces are put together
+    monkeypatch.setattr(counting, "STEP", 1000)  # so that pieces are put together
     array = rng.integers(*ENDS[kind], (17, 19, 23)).astype(kind, order=order)
 
     values, counts = counted(array[::2])
