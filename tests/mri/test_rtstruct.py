@@ -106,6 +106,36 @@ def test_slices_finer_and_coarser_than_the_planes_keep_the_volume(spacing):
     assert millilitres(inside, volume) == pytest.approx(np.pi * 144 * 0.048, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("heights", "first", "last"),
+    [
+        ((-9, -6, -3, 0, 6, 12, 18), -10.5, 19.5),  # every second slice, further up
+        ((-9, -6, 0, 3), -10.5, 4.5),  # one slice was left out
+        ((-9, -8.6, -6, -3), -10.5, -1.5),  # one was drawn twice, a little apart
+    ],
+)
+def test_unevenly_spaced_planes_leave_no_stripes(heights, first, last):
+    volume = grid(shape=(40, 40, 21), spacing=(1.0, 1.0, 3.0))
+
+    inside = rasterised(structure([circle(6, z) for z in heights]), volume, "rt.dcm")
+
+    slices = np.flatnonzero(inside.any(axis=(0, 1)))
+    np.testing.assert_array_equal(np.diff(slices), 1)
+    expected = np.pi * 36 * (last - first) / 1000
+    assert millilitres(inside, volume) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(("apart", "aside"), [(6, 14), (30, 0)])
+def test_two_lesions_of_one_structure_stay_apart(apart, aside):
+    volume = grid(shape=(60, 60, 25), spacing=(1.0, 1.0, 3.0))
+    low = [circle(6, z, (-aside, 0)) for z in (-30, -27, -24)]
+    high = [circle(6, z, (aside, 0)) for z in (apart - 24, apart - 21, apart - 18)]
+
+    inside = rasterised(structure(low + high), volume, "rt.dcm")
+
+    assert inside.any(axis=(0, 1)).sum() == 6
+
+
 def test_a_contour_within_another_is_a_hole():
     contours = [c for z in (-1, 1) for c in (circle(20, z), circle(8, z))]
 

@@ -2,11 +2,12 @@
 
 import highdicom
 import numpy as np
+import pydicom
 import pytest
 
 from dicom_files import classic_slices, enhanced, lps_affine, save, save_series
 from napari_harm3.errors import VolumeError
-from napari_harm3.mri.annotation import read_annotation
+from napari_harm3.mri.annotation import check_contents, read_annotation
 from napari_harm3.mri.dicom import read_series, source_images
 from napari_harm3.mri.segmentation import (
     read_segmentation,
@@ -220,3 +221,72 @@ def test_the_real_mask_goes_into_its_series_and_back(real_data, tmp_path):
 
     volume = read_series(folder)
     np.testing.assert_array_equal(read_annotation(tmp_path / "seg.dcm", volume), labels)
+
+
+@pytest.mark.parametrize("own", [(1, 4), (3,), (1, 2, 3), (255,)])
+def test_labels_without_a_name_come_back_too(tmp_path, own):
+    source = save_series(tmp_path / "series", classic_slices())
+    volume = read_series(source)
+    labels = np.zeros(volume.shape, np.uint8)
+    for place, label in enumerate(own, start=1):
+        labels[1:3, 2:4, place] = label
+
+    write_segmentation(tmp_path / "seg.dcm", labels, source)
+
+    np.testing.assert_array_equal(read_annotation(tmp_path / "seg.dcm", volume), labels)
+
+
+def without_slice_spacing(path, **measures):
+    """Take out of a segmentation how far its slices lie apart."""
+    dataset = pydicom.dcmread(path)
+    stated = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    del stated.SpacingBetweenSlices
+    for keyword, value in measures.items():
+        setattr(stated, keyword, value)
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("thickness", [3.0, 2.0])  # slices that touch, or do not
+def test_marked_slices_with_gaps_between_them_are_no_thick_ones(source, thickness):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:8, 3:9, 1] = labels[4:8, 3:9, 6] = 1
+    path = source.parent / "seg.dcm"
+    write_segmentation(path, labels, source)
+    without_slice_spacing(path, SliceThickness=thickness)
+
+    np.testing.assert_array_equal(read_annotation(path, read_series(source)), labels)
+    check_contents(path)
+
+
+def test_gaps_that_nothing_explains_are_refused(tmp_path):
+    source = save_series(tmp_path / "series", classic_slices())
+    labels = np.zeros((7, 5, 6), np.uint8)
+    labels[2:4, 2:4, 0] = labels[2:4, 2:4, 5] = 1
+    path = tmp_path / "seg.dcm"
+    write_segmentation(path, labels, source)
+    without_slice_spacing(path, SliceThickness=2.0)
+    affine = lps_affine(spacing=(0.8, 0.6, 2.1))
+    other = save_series(tmp_path / "other", classic_slices(affine=affine))
+
+    with pytest.raises(VolumeError, match=r"seg\.dcm does not say how far its slices"):
+        read_annotation(path, read_series(other))
+
+
+def test_a_series_that_says_little_of_its_patient_can_be_annotated(tmp_path):
+    slices = classic_slices()
+    for one in slices:
+        for keyword in (
+            *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+            *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+        ):
+            delattr(one, keyword)
+    source = save_series(tmp_path / "series", slices)
+    volume = read_series(source)
+    labels = (volume.array > 100).astype(np.uint8)
+
+    write_segmentation(tmp_path / "seg.dcm", labels, source)
+    write_parametric_map(tmp_path / "pm.dcm", volume.array, source)
+
+    np.testing.assert_array_equal(read_annotation(tmp_path / "seg.dcm", volume), labels)
+    assert not pydicom.dcmread(tmp_path / "pm.dcm").PatientName

@@ -7,11 +7,22 @@ import numpy as np
 from jaxtyping import UInt8
 
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.dicom_headers import (
+    SEGMENTATIONS,
+    STRUCTURES,
+    dicom_files,
+    storage_class,
+)
 from napari_harm3.mri.labels import LABELS, labels_on_grid
 from napari_harm3.mri.reading import kind_of, read_geometry, read_volume
+from napari_harm3.mri.rtstruct import read_rtstruct, read_structures
+from napari_harm3.mri.segmentation import read_segmentation
 from napari_harm3.mri.volume import Geometry, Volume
 
-__all__ = ["LABELS", "check_annotation", "check_contents", "read_annotation"]
+__all__ = ["LABELS", "READING", "check_annotation", "check_contents", "read_annotation"]
+
+READING = 2
+"""Raised when another mask is read of the same file: what was prepared is made anew."""
 
 READ = "NIfTI, NRRD or MetaImage labels, a DICOM SEG, or an RTSTRUCT"
 """What an annotation may be, as errors say it."""
@@ -45,16 +56,10 @@ def read_annotation(
     if kind_of(path) != "DICOM":
         mask = read_volume(path)
         return labels_on_grid(_whole(mask), mask, volume, path.name)
-    from napari_harm3.mri.dicom_headers import STRUCTURES
-
     path, kind = _dicom_annotation(path)
     if kind == STRUCTURES:
-        from napari_harm3.mri.rtstruct import read_rtstruct
-
         return read_rtstruct(path, volume, labels)
-    from napari_harm3.mri.segmentation import read_segmentation
-
-    mask = read_segmentation(path, labels)
+    mask = read_segmentation(path, labels, volume=volume)
     _check_frame(mask, volume)
     return labels_on_grid(_whole(mask), mask, volume, path.name)
 
@@ -81,28 +86,15 @@ def check_contents(path: Path) -> None:
     VolumeError
         If its contours or its pixels cannot be read whole.
     """
-    from napari_harm3.mri.dicom_headers import STRUCTURES
-
     path, kind = _dicom_annotation(path)
     if kind == STRUCTURES:
-        from napari_harm3.mri.rtstruct import read_structures
-
         read_structures(path)
     else:
-        from napari_harm3.mri.segmentation import read_segmentation
-
         read_segmentation(path)
 
 
 def _dicom_annotation(path: Path) -> tuple[Path, str]:
     """Return the file of an annotation, alone or in a folder, and its storage class."""
-    from napari_harm3.mri.dicom_headers import (
-        SEGMENTATIONS,
-        STRUCTURES,
-        dicom_files,
-        storage_class,
-    )
-
     found = []
     for file in dicom_files(path):
         kind = storage_class(file)

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import within
 from napari_harm3.mri.volume import Geometry
 
 LABELS = {1: "primary", 2: "nodes"}
@@ -23,10 +24,17 @@ NAMES = {
 PLANNED = r"c ?tv|p ?tv|i ?tv|ctv\w*|ptv\w*|itv\w*|margin|ring|minus|avoid|bed"
 """Volumes that radiotherapy plans with are larger than what was seen."""
 
+DENIED = (
+    r"\b(?:no|not|without|kein\w*|ohne|sans|pas|sin) (?=[a-z]).*"  # "no 2" is a number
+    rf"|\bnon (?:{NAMES[1]}|{NAMES[2]})\b.*"  # but "non enhancing tumour" is one
+)
+"""What a name says that there is not."""
+
 
 def label_named(name: str) -> int | None:
     """Return the label that a structure's name says, if it says one."""
     words = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+    words = re.sub(DENIED, "", words)
     if re.search(rf"\b(?:{PLANNED})\b", words):
         return None
     says = [label for label in NAMES if re.search(rf"\b(?:{NAMES[label]})\b", words)]
@@ -115,7 +123,9 @@ def labels_on_grid(
     return moved
 
 
-def check_inside(indices: Int[np.ndarray, "3 N"], volume: Geometry, where: str) -> None:
+def check_inside(
+    indices: Float[np.ndarray, "3 N"], volume: Geometry, where: str
+) -> None:
     """Refuse marks, in voxels of a volume, that lie mostly outside it.
 
     Raises
@@ -123,7 +133,7 @@ def check_inside(indices: Int[np.ndarray, "3 N"], volume: Geometry, where: str) 
     VolumeError
         If less than half of them lie inside.
     """
-    share = _inside(indices, volume.shape).mean()
+    share = within(indices, volume.shape).mean()
     if share < LEAST_INSIDE:
         raise VolumeError(
             f"Only {share:.0%} of the annotation {where} lies inside its volume: "
@@ -132,8 +142,8 @@ def check_inside(indices: Int[np.ndarray, "3 N"], volume: Geometry, where: str) 
 
 
 def _keep_parts(
-    mask: UInt8[np.ndarray, "X Y Z"],
-    to_volume: np.ndarray,
+    mask: Bool[np.ndarray, "X Y Z"],
+    to_volume: Float[np.ndarray, "4 4"],
     moved: UInt8[np.ndarray, "X Y Z"],
     label: int,
 ) -> None:
@@ -145,13 +155,8 @@ def _keep_parts(
         first = np.array([side.start for side in box])
         places = np.argwhere(parts[box] == number) + first
         indices = np.round(to_volume[:3, :3] @ places.T + to_volume[:3, 3:]).astype(int)
-        indices = indices[:, _inside(indices, moved.shape)]
+        indices = indices[:, within(indices, moved.shape)]
         if not indices.size or (moved[tuple(indices)] == label).any():
             continue
         voxels, held = np.unique(indices, axis=1, return_counts=True)
         moved[tuple(voxels[:, held.argmax()])] = label
-
-
-def _inside(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    most = np.array(shape)[:, None] - 0.5
-    return np.asarray(((indices >= -0.5) & (indices <= most)).all(axis=0))

@@ -1,9 +1,9 @@
 """RTSTRUCT: the contours of a radiotherapy plan, as voxels of a volume.
 
-A contour is a closed polygon in one plane. It stands for a slab as thick as its
-neighbours are apart, and polygons of one plane take turns: inside two is a hole. What
-ties contours to a volume is the scanner's frame of reference; the series that they
-were drawn on may be another one, and their planes need not be the volume's.
+A contour is a closed polygon in one plane. It stands for a slab that reaches halfway to
+its neighbours, and polygons of one plane take turns: inside two is a hole. What ties
+contours to a volume is the scanner's frame of reference; the series that they were
+drawn on may be another one, and their planes need not be the volume's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
 
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import RAS_OF_LPS
 from napari_harm3.mri.dicom_headers import (
     STRUCTURES,
     dicom_errors,
@@ -23,13 +25,15 @@ from napari_harm3.mri.dicom_headers import (
     storage_class,
 )
 from napari_harm3.mri.labels import check_inside, labels_by_name, labels_on_grid
-from napari_harm3.mri.stack import RAS_OF_LPS
 from napari_harm3.mri.volume import Geometry, Volume
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 PLANE_SHARE = 0.1
 """How far, in slices, the points of one contour may lie off its plane."""
+
+MOST_APART = 2.1
+"""Times the usual distance of planes: one may be missing between two of a lesion."""
 
 MOST_CELLS = 1 << 29
 """Voxels of a grid made for contours that cross the volume's slices."""
@@ -242,36 +246,58 @@ def _slabs(
     shape: tuple[int, int, int],
 ) -> Bool[np.ndarray, "X Y Z"]:
     """Fill each slice from the contour plane that is nearest, if it is near enough."""
-    heights = np.array([one[:, axis].mean() for one in contours])
-    planes, apart = _planes(heights)
+    planes, members = _planes(np.array([one[:, axis].mean() for one in contours]))
     inside = np.zeros(shape, dtype=bool)
     view = np.moveaxis(inside, axis, 0)
     others = [other for other in range(3) if other != axis]
+
+    def filled(plane: int) -> Bool[np.ndarray, "rows columns"]:
+        polygons = [
+            one[:, others]
+            for one, at in zip(contours, members, strict=True)
+            if at == plane
+        ]
+        return polygons_filled(polygons, view.shape[1:])
+
+    gaps = np.diff(planes)
+    apart = float(np.median(gaps)) if len(gaps) else 1.0
     for reach in (apart / 2, 0.5):  # the latter for what lies between coarse slices
         for index in range(shape[axis]):
             off = index - planes
             # Half-open, so that a plane midway between two slices fills one of them.
             near = (off > -reach + 1e-6) & (off <= reach + 1e-6)
-            if not near.any():
-                continue
-            nearest = planes[np.where(near, np.abs(off), np.inf).argmin()]
-            members = np.abs(heights - nearest) <= PLANE_SHARE * apart
-            polygons = [
-                contours[i][:, others] for i in np.flatnonzero(members).tolist()
-            ]
-            view[index] = polygons_filled(polygons, view.shape[1:])
+            nearest = int(np.where(near, np.abs(off), np.inf).argmin())
+            if near.any():
+                view[index] = filled(nearest)
+            elif planes[0] < index < planes[-1]:
+                low = int(np.searchsorted(planes, index)) - 1
+                if gaps[low] <= MOST_APART * apart:
+                    view[index] = _between(filled(low), filled(low + 1), off[low:])
         if inside.any():
             break
     return inside
 
 
-def _planes(heights: Float[np.ndarray, "N"]) -> tuple[Float[np.ndarray, "P"], float]:
-    """Return distinct heights, in slices, and how far neighbours are apart."""
-    heights = np.sort(heights)
-    fresh = np.diff(heights, prepend=-np.inf) > PLANE_SHARE
-    planes = heights[fresh]
-    apart = float(np.diff(planes).min()) if len(planes) > 1 else 1.0
-    return planes, apart
+def _between(
+    low: Bool[np.ndarray, "rows columns"],
+    high: Bool[np.ndarray, "rows columns"],
+    off: Float[np.ndarray, "P"],
+) -> Bool[np.ndarray, "rows columns"]:
+    """Return what the nearer of two planes shows of the parts that both show."""
+    nearer, other = (low, high) if off[0] <= -off[1] else (high, low)
+    parts, _ = ndimage.label(nearer)
+    return np.isin(parts, np.unique(parts[nearer & other]))
+
+
+def _planes(
+    heights: Float[np.ndarray, "N"],
+) -> tuple[Float[np.ndarray, "P"], Int[np.ndarray, "N"]]:
+    """Return distinct heights, in slices, and which of them each contour has."""
+    order = np.argsort(heights)
+    fresh = np.diff(heights[order], prepend=-np.inf) > PLANE_SHARE
+    members = np.empty(len(heights), dtype=int)
+    members[order] = np.cumsum(fresh) - 1
+    return heights[order][fresh], members
 
 
 def _through_own_grid(
@@ -293,7 +319,7 @@ def _through_own_grid(
 
 
 def _own_grid(structure: Structure, volume: Geometry, where: str) -> Geometry:
-    """Return a grid on the contours' planes, half as fine as the volume in plane."""
+    """Return a grid on the contours' planes, twice as fine as the volume in plane."""
     contours = _distinct(structure)
     largest = max(contours, key=lambda one: np.ptp(one, axis=0).sum())
     directions = np.linalg.svd(largest - largest.mean(axis=0))[2]

@@ -4,6 +4,7 @@ What is written belongs to its source's study, so it bears the patient's name as
 source does: it goes back where the source came from, and nowhere else.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jaxtyping import Float, Shaped, UInt8
 
 from napari_harm3.artifacts import atomic_path, sha256_of
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import RAS_OF_LPS
 from napari_harm3.mri.dicom import source_images
 from napari_harm3.mri.dicom_headers import (
     SEGMENTATIONS,
@@ -22,11 +24,23 @@ from napari_harm3.mri.dicom_headers import (
     storage_class,
 )
 from napari_harm3.mri.labels import LABELS, label_named, labels_by_name
-from napari_harm3.mri.stack import RAS_OF_LPS
+from napari_harm3.mri.stack import UNEVEN_MM, UNEVEN_SHARE
 from napari_harm3.mri.volume import Geometry, Volume
 
 INSIDE = 0.5
 """Share of a voxel, or probability, from which a fractional segment marks it."""
+
+PARALLEL = 0.999
+"""Least cosine between the normal of a segment's planes and an axis of a volume."""
+
+OWN_NAME = re.compile(r"label ([1-9]\d{0,2})")
+"""What a segment is called whose label has no name."""
+
+REQUIRED = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
+"""What an image must state, be it empty; de-identification often takes it out."""
 
 MAKER = "napari-harm3"
 MORPHOLOGY = ("49755003", "SCT", "Morphologically abnormal structure")
@@ -38,12 +52,18 @@ KINDS = {
 OTHER_KIND = (MORPHOLOGY, ("52988006", "SCT", "Lesion"))
 
 
-def read_segmentation(path: Path, labels: Mapping[str, int] | None = None) -> Volume:
+def read_segmentation(
+    path: Path,
+    labels: Mapping[str, int] | None = None,
+    *,
+    volume: Geometry | None = None,
+) -> Volume:
     """Return the labels of a DICOM SEG on its own grid.
 
-    Segments are told by the usual names of tumour and nodes; where none bears one, a
-    segment's number is its label. Where segments overlap, the lowest label is kept. One
-    that marks nothing, and so does not say where it lies, has a single voxel.
+    Segments are told by the usual names of tumour and nodes, and by "label 3", which is
+    ours; where none bears one, a segment's number is its label. Where segments overlap,
+    the lowest label is kept. One that marks nothing, and so does not say where it lies,
+    has a single voxel.
 
     Parameters
     ----------
@@ -51,12 +71,15 @@ def read_segmentation(path: Path, labels: Mapping[str, int] | None = None) -> Vo
         The segmentation.
     labels
         The label of each segment that counts, by its name.
+    volume
+        What it was drawn on: tells how thick its slices are where it does not.
 
     Raises
     ------
     VolumeError
-        If the file is damaged, no segmentation, or its slices are unevenly spaced; if
-        its segments' names are ambiguous.
+        If the file is damaged, no segmentation, or its slices are unevenly spaced, or
+        as far apart as neither it nor the volume says; if its segments' names are
+        ambiguous.
     """
     if not is_dicom(path) or storage_class(path) not in SEGMENTATIONS:
         raise VolumeError(f"{path.name} is no DICOM segmentation: give the SEG file.")
@@ -64,19 +87,20 @@ def read_segmentation(path: Path, labels: Mapping[str, int] | None = None) -> Vo
     with dicom_errors(path.name):
         import highdicom
 
+        _state_spacing(dataset, path.name, volume)
         image = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
         numbers = _numbers(image, path.name, labels)
-        volume = image.get_volume(
+        found = image.get_volume(
             segment_numbers=sorted(numbers), rescale_fractional=True
         )
-    parts = np.asarray(volume.array).transpose(2, 1, 0, 3)
+    parts = np.asarray(found.array).transpose(2, 1, 0, 3)
     marked = np.zeros(parts.shape[:3], dtype=np.float32)
     by_label = [(numbers[n], part) for part, n in enumerate(sorted(numbers))]
     for label, part in sorted(by_label, reverse=True):
         marked[parts[..., part] >= INSIDE] = label
     return Volume(
         shape=(parts.shape[0], parts.shape[1], parts.shape[2]),
-        affine=RAS_OF_LPS @ np.array(volume.affine)[:, [2, 1, 0, 3]],
+        affine=RAS_OF_LPS @ np.array(found.affine)[:, [2, 1, 0, 3]],
         array=marked,
         name=path.name,
         sha256=sha256_of(path),
@@ -140,6 +164,10 @@ def _write(
     """Write what is made of voxels and of the images they belong to, atomically."""
     images, grid = source_images(source)
     _check_shape(array, grid, source)
+    for image in images:
+        for keyword in REQUIRED:
+            if keyword not in image:
+                setattr(image, keyword, None)
     with dicom_errors(source.name, f"written as a {kind}"):
         made = make(_volume(array, grid, images), images)
     with atomic_path(path) as temporary:
@@ -186,6 +214,55 @@ def _mapped(volume: Any, images: Sequence[Any]) -> Any:
     )
 
 
+def _state_spacing(dataset: Any, where: str, volume: Geometry | None) -> None:
+    """Let a segmentation say how far its slices lie apart, where it does not.
+
+    Only marked slices need be in it, so their own distances may be those of gaps.
+    """
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    groups = [one for one in (shared, *frames) if "PixelMeasuresSequence" in one]
+    measures = [one.PixelMeasuresSequence[0] for one in groups]
+    unstated = [one for one in measures if not one.get("SpacingBetweenSlices")]
+    placed = all("PlanePositionSequence" in one for one in frames)
+    if not (unstated and placed and "PlaneOrientationSequence" in shared):
+        return
+    cosines = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+    normal = np.cross(cosines[:3], cosines[3:])
+    positions = [one.PlanePositionSequence[0].ImagePositionPatient for one in frames]
+    heights = np.sort(np.array(positions, dtype=float) @ normal)
+    thickness = float(unstated[0].get("SliceThickness") or 0)
+    likely = [_slice_spacing(volume, normal), thickness]
+    fitting = [one for one in likely if one and _multiples(heights, one)]
+    if fitting:
+        for one in unstated:
+            one.SpacingBetweenSlices = f"{fitting[0]:.10g}"
+        return
+    gaps = np.diff(heights)
+    least = gaps[gaps > UNEVEN_MM].min(initial=np.inf)
+    if volume is not None and least > 2 * thickness > 0:
+        raise VolumeError(
+            f"{where} does not say how far its slices lie apart, and they are not "
+            "those of its volume: export it again, or as NIfTI."
+        )
+
+
+def _slice_spacing(volume: Geometry | None, normal: Float[np.ndarray, "3"]) -> float:
+    """Return a volume's step along a normal in LPS; 0 if none of its axes leads so."""
+    if volume is None:
+        return 0.0
+    ras = RAS_OF_LPS[:3, :3] @ normal
+    cosines = np.abs(ras @ volume.affine[:3, :3] / volume.spacing_mm)
+    axis = int(cosines.argmax())
+    return float(volume.spacing_mm[axis]) if cosines[axis] >= PARALLEL else 0.0
+
+
+def _multiples(heights: Float[np.ndarray, "N"], spacing_mm: float) -> bool:
+    """Return whether slices lie on places that are evenly spaced."""
+    steps = (heights - heights[0]) / spacing_mm
+    return bool((np.abs(steps - np.round(steps)) <= UNEVEN_SHARE).all())
+
+
 def _numbers(
     image: Any, where: str, labels: Mapping[str, int] | None
 ) -> dict[int, int]:
@@ -193,11 +270,16 @@ def _numbers(
     segments = [image.get_segment_description(n) for n in image.segment_numbers]
     names = [str(segment.segment_label) for segment in segments]
     counts = [int(segment.segment_number) for segment in segments]
-    if labels is None and not any(label_named(name) for name in names):
-        if max(counts) > 255:
-            raise VolumeError(f"{where} has over 255 segments: is it an annotation?")
-        return {number: number for number in counts}
-    found = labels_by_name(names, where, labels)
+    if labels is not None:
+        found = labels_by_name(names, where, labels)
+    else:
+        told = [OWN_NAME.fullmatch(name) for name in names]
+        found = {i: int(label[1]) for i, label in enumerate(told) if label}
+        if any(label_named(name) for name in names):
+            found |= labels_by_name(names, where)
+        found = found or dict(enumerate(counts))
+    if max(found.values()) > 255:
+        raise VolumeError(f"{where} has labels above 255: is it an annotation?")
     return {counts[index]: label for index, label in found.items()}
 
 
