@@ -3,7 +3,7 @@
 import pytest
 from hospital_folder import AGENT, FIRST, LAST, SLICES, T1, T2
 
-from dicom_files import classic_slices, save_series, voxels
+from dicom_files import classic_slices, lps_affine, save_series, voxels
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def hospital(tmp_path):
     source = tmp_path / "export"
     count = 0
 
-    def add(patient="MRN-1", day=FIRST, shape=SLICES, **header):
+    def add(patient="MRN-1", day=FIRST, shape=SLICES, shift_mm=0.0, **header):
         nonlocal count
         count += 1
         made = {
@@ -23,7 +23,9 @@ def hospital(tmp_path):
             "MagneticFieldStrength": 1.5,
             "ScanOptions": ["PFP"],
         } | header
-        slices = classic_slices(voxels(shape) + count)
+        affine = lps_affine()
+        affine[2, 3] += shift_mm
+        slices = classic_slices(voxels(shape) + count, affine=affine)
         for one in slices:
             one.PatientID = patient
             one.PatientName = f"Name^Of^{patient}"

@@ -18,6 +18,7 @@ from hospital_folder import (
     roles,
     warnings_of,
 )
+from pydicom import dcmread
 
 from dicom_files import PATIENT, enhanced, save, structure_set, voxels
 from napari_harm3.cohort.table import read_cohort
@@ -98,7 +99,7 @@ def test_nothing_that_is_written_names_a_person(four, tmp_path, keep_dates):
 
     result_of(import_dicom(four, out, accept=True, keep_dates=keep_dates))
 
-    secrets = ["MRN-1", "Name^Of", PATIENT, "1950", "1.2.3", "tse", str(tmp_path)]
+    secrets = ["MRN-1", "Name^Of", PATIENT, "19500101", "1.2.3", "tse", str(tmp_path)]
     days = [FIRST, LAST, "2024-01-05", "2024-03-20"]
     for path in out.rglob("*"):
         if path.is_file():
@@ -125,6 +126,17 @@ def test_the_cohort_holds_the_voxels_where_the_slices_say(four, tmp_path):
     written = read_volume(case.volumes["t1_pre"])
     np.testing.assert_array_equal(written.array, source.array)
     np.testing.assert_allclose(written.affine, source.affine, atol=1e-4)
+
+
+def test_the_proposal_and_the_cohort_write_a_number_alike(hospital, tmp_path):
+    source, add = hospital
+    add(**T1, **AGENT, MagneticFieldStrength=3.0)
+    out = tmp_path / "out"
+
+    result_of(import_dicom(source, out, accept=True))
+
+    (case,) = read_cohort(out / "cohort.csv").cases
+    assert case.extra["field_tesla_t1_pre"] == proposal(out)[0]["field_tesla"] == "3"
 
 
 def test_contours_become_masks_of_the_volumes_in_their_frame(four, tmp_path):
@@ -213,6 +225,24 @@ def test_a_second_run_keeps_what_is_finished_and_redoes_what_changed(four, tmp_p
     assert changed == {"t1_pre.nii.gz", "t1_post.nii.gz"}
     written = read_volume(out / "P001" / "t1_pre.nii.gz")
     np.testing.assert_array_equal(written.array, read_volume(four / "s03").array)
+
+
+def test_a_second_run_redoes_what_was_exported_again_or_damaged(four, tmp_path):
+    out = tmp_path / "out"
+    result_of(import_dicom(four, out, accept=True))
+    cut = out / "P001" / "t2_pre.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:-50])
+    for path in (four / "s01").glob("*.dcm"):
+        dataset = dcmread(path)
+        dataset.set_pixel_data(dataset.pixel_array * 2, "MONOCHROME2", 16)
+        save(dataset, path)
+
+    again = import_dicom(four, out, proposal=out / "proposal.csv", overwrite=True)
+    result_of(again)
+
+    for role, source in (("t1_pre", "s01"), ("t2_pre", "s02")):
+        written = read_volume(out / "P001" / f"{role}.nii.gz")
+        np.testing.assert_array_equal(written.array, read_volume(four / source).array)
 
 
 def test_a_stopped_run_keeps_whole_files_and_goes_on(hospital, tmp_path):

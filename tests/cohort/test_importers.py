@@ -207,6 +207,38 @@ class TestBids:
         row = cells(list_bids(source, BidsOptions(mask_of="both")), "01")
         assert row["mask_t1_pre"] == row["mask_t2_pre"]
 
+    def test_masks_that_say_too_little_are_left_out_and_told(self, make):
+        source = bids(make, "01_pre_T2w", "01_post_T2w")
+        make(
+            "derivatives/m/sub-01/anat/sub-01_label-lesion_mask.nii.gz",
+            "derivatives/m/sub-01/ses-pre/anat/sub-01_ses-pre_desc-x_mask.nii.gz",
+            "derivatives/m/sub-01/ses-pre/anat/sub-01_ses-pre_desc-brain_mask.nii.gz",
+        )
+
+        listing = list_bids(source)
+
+        assert sorted(cells(listing, "01")) == ["t2_post", "t2_pre"]
+        told = " ".join(listing.notes)
+        assert "sub-01_label-lesion_mask.nii.gz left out" in told
+        assert "sub-01_ses-pre_desc-x_mask.nii.gz left out" in told
+        assert "brain" not in told
+
+    @pytest.mark.parametrize("post", ["2", "y"])
+    def test_a_session_that_no_subject_has_is_refused(self, make, post):
+        source = bids(make, "01_1_T2w", "01_2_T2w")
+        with pytest.raises(CohortError, match=r"No subject has ses-01.*are 1, 2"):
+            list_bids(source, BidsOptions(pre="01", post=post))
+
+    def test_a_subject_without_the_sessions_given_is_told(self, make):
+        source = bids(make, "01_1_T2w", "01_2_T2w", "02_3_T2w")
+        listing = list_bids(source, BidsOptions(pre="1", post="2"))
+        assert listing.notes == ["sub-02 left out: it has no session given."]
+
+    def test_a_phase_image_is_no_volume(self, make):
+        source = bids(make, "01_pre_part-phase_T2w", "01_pre_part-mag_T2w")
+        row = cells(list_bids(source), "01")
+        assert row["t2_pre"] == "sub-01_ses-pre_part-mag_T2w.nii.gz"
+
     def test_a_folder_without_subjects_is_refused(self, make):
         with pytest.raises(CohortError, match="is it a BIDS data set"):
             list_bids(make("t1.nii.gz"))
@@ -255,6 +287,20 @@ class TestNnunet:
 
         row = cells(list_nnunet(source, NnunetOptions(channels="t1_pre,-")), "A")
         assert row == {"t1_pre": "A_0000.nii.gz", "mask_t1_pre": "A.nii.gz"}
+
+    @pytest.mark.parametrize(
+        "labels", [{"nodes": 1, "primary": 2}, {"0": "bg", "1": "nodes", "2": "tumor"}]
+    )
+    def test_labels_numbered_the_other_way_round_are_refused(self, make, labels):
+        source = self.dataset(make, {"0": "T1_pre", "1": "T2_pre"}, labels=labels)
+        with pytest.raises(CohortError, match="calls label 1 'nodes'"):
+            list_nnunet(source)
+
+    def test_a_case_to_train_and_to_test_is_refused(self, make):
+        source = self.dataset(make, {"0": "T1_pre", "1": "T2_pre"})
+        make("imagesTs/A_0000.nii.gz")
+        with pytest.raises(CohortError, match="'A' stands in imagesTr and imagesTs"):
+            list_nnunet(source)
 
     def test_labels_of_two_times_are_refused_until_told(self, make):
         source = self.dataset(make, {"0": "T2_pre", "1": "T2_post"})

@@ -7,6 +7,7 @@ from napari_harm3.cohort.table import (
     missing_files,
     read_cohort,
     scan_cohort,
+    table_faults,
     write_cohort,
 )
 from napari_harm3.errors import CohortError
@@ -175,6 +176,15 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content, says):
         read_cohort(path)
 
 
+def test_semicolons_may_part_the_cells(tmp_path):
+    path = table(tmp_path, 'case_id;wsi;pcr\nA;"a.svs;b.svs";1\n')
+
+    (case,) = read_cohort(path).cases
+
+    assert [slide.name for slide in case.slides] == ["a.svs", "b.svs"]
+    assert case.pcr == 1
+
+
 def test_a_deeply_nested_file_beside_the_table_is_refused(tmp_path):
     (tmp_path / "cohort.json").write_text('{"name": ' + "[" * 100_000)
     with pytest.raises(CohortError, match=r"cohort\.json is not JSON"):
@@ -188,7 +198,7 @@ def test_a_file_that_cannot_be_read_is_named_without_its_folder(tmp_path, name):
     (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / name).mkdir()
 
-    with pytest.raises(CohortError, match=rf"^{name} cannot be read") as told:
+    with pytest.raises(CohortError, match=rf"^{name}: .*give a file") as told:
         read_cohort(path)
 
     assert str(tmp_path) not in str(told.value)
@@ -241,3 +251,15 @@ def test_what_is_written_is_read_again_with_its_origin(tmp_path):
     assert cohort.made_up
     assert cohort.name == "x"
     assert cohort.cases[0].extra["note"] == 'a "b", c'
+
+
+def test_every_fault_of_a_table_is_a_sentence(tmp_path):
+    path = tmp_path / "cohort.csv"
+    path.write_text("case_id,pcr\nA,maybe\nA,1\n")
+
+    assert table_faults(path) == [
+        "cohort.csv, row 2, column pcr: 'maybe' is not 0, 1 or blank.",
+        "cohort.csv, row 3, column case_id: 'A' stands in row 2 too.",
+    ]
+    path.write_text("patient\nA\n")
+    assert table_faults(path) == []

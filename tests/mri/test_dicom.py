@@ -377,7 +377,7 @@ def test_a_file_that_may_not_be_read_may_be_a_slice(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", forbidden)
 
-    with pytest.raises(VolumeError, match=r"^im5 cannot be read \(Permission denied"):
+    with pytest.raises(VolumeError, match=r"^im5: Permission denied: change its"):
         read_series(tmp_path)
 
 
@@ -708,7 +708,7 @@ def test_series_of_one_patient_share_a_key_that_others_lack(tmp_path):
         dataset.PatientID = "MRN-0816"
     save_series(tmp_path / "c", other)
 
-    keys = {info.uid: info.patient_key for info in list_series(tmp_path)}
+    keys = {info.uid: info.patient.key for info in list_series(tmp_path)}
 
     assert keys["1.2.3.4"] == keys["1.8"] != keys["1.9"]
 
@@ -749,6 +749,8 @@ def test_an_enhanced_file_is_described_from_its_functional_groups(tmp_path):
         ("T2*", (20, 600, None), None),
         ("t1_tse", (100, 5000, None), None),
         ("PD", (14, 3000, None), None),
+        ("pd_t2_tse", (15, 3000, None), None),
+        ("t1_mprage", (3, 1900, None), "t1"),
         ("Hals", (None, None, None), None),
     ],
 )
@@ -773,6 +775,9 @@ def test_sequence_is_guessed_only_without_doubt(tmp_path, words, times, expected
         ("AX T1 POST GAD FATSAT", True, True),
         ("t2 spair", None, True),
         ("t1 tse tra", None, None),
+        ("T1 ohne KM", False, None),
+        ("IRM T1 sans gado", False, None),
+        ("T1 w/o contrast", False, None),
     ],
 )
 def test_contrast_and_fat_are_read_from_names(tmp_path, words, contrast, fat):
@@ -781,6 +786,22 @@ def test_contrast_and_fat_are_read_from_names(tmp_path, words, contrast, fat):
     (info,) = list_series(tmp_path)
 
     assert (info.contrast, info.fat_saturation) == (contrast, fat)
+
+
+@pytest.mark.parametrize(
+    ("agent", "given"),
+    [
+        *((none, False) for none in ("No contrast", "NONE GIVEN", "nil", "0 ml", "N")),
+        *((none, False) for none in ("UNENHANCED", "kein KM", "false", "w/o", "0")),
+        *((blank, None) for blank in ("N/A", "unknown", "-", "")),
+        *((agent, True) for agent in ("Gadovist", "0.1 mmol Dotarem", "Yes")),
+        ("Non-ionic gadolinium", True),
+    ],
+)
+def test_an_entry_of_no_agent_is_no_agent(tmp_path, agent, given):
+    save_series(tmp_path, classic_slices(ContrastBolusAgent=agent))
+
+    assert list_series(tmp_path)[0].contrast is given
 
 
 @pytest.mark.parametrize(

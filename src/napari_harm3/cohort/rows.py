@@ -15,7 +15,10 @@ MASKS = tuple(f"mask_{role}" for role in ROLES)
 FILE_COLUMNS = (*ROLES, *MASKS, "wsi")
 KNOWN = ("case_id", *FILE_COLUMNS, "pcr", "fold", "split", "mpp")
 DATES = ("date_pre", "date_post", "date_surgery", "wsi_date", "treatment_start")
-MEANT = (*KNOWN, *DATES, "contrast", "patient_id")
+DAYS = "days_to_post"
+"""Days from pre to post, where the dates themselves are not kept."""
+
+MEANT = (*KNOWN, *DATES, DAYS, "contrast", "patient_id")
 """Columns that change what is done; any other is only kept."""
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -69,6 +72,7 @@ class RowReader:
             self.fault(number, column, f"An annotation of {role}, which is blank.")
         slides = self._slides(number, row)
         self._dates(number, row)
+        self._contrast(number, row)
         return Case(
             case_id=self._case_id(number, row),
             row=number,
@@ -176,6 +180,8 @@ class RowReader:
             days["date_post"] <= days["date_pre"]
         ):
             self._warn(number, "date_post", "date_post is not after date_pre.")
+        if re.fullmatch(r"0|-[0-9]+", row.get(DAYS, "")):
+            self._warn(number, DAYS, "post is not after pre: are they swapped?")
         if {"wsi_date", "treatment_start"} <= days.keys() and (
             days["wsi_date"] > days["treatment_start"]
         ):
@@ -185,8 +191,9 @@ class RowReader:
                 "The slide was taken after treatment began; only the biopsy before it "
                 "may be used, since a later specimen tells the label.",
             )
-        contrast = row.get("contrast", "").lower()
-        if contrast in NO_CONTRAST:
+
+    def _contrast(self, number: int, row: Mapping[str, str]) -> None:
+        if row.get("contrast", "").lower() in NO_CONTRAST:
             self._warn(
                 number, "contrast", "t1 must be contrast-enhanced; this says it is not."
             )

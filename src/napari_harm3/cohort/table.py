@@ -1,8 +1,6 @@
 """The cohort table, ``cohort.csv``: read whole, checked whole."""
 
-import csv
 import difflib
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.artifacts import write_json, write_text
+from napari_harm3.artifacts import write_csv, write_json
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.rows import MEANT, Fault, RowReader, leads_out
 from napari_harm3.cohort.splits import tested_and_fitted
+from napari_harm3.cohort.text_table import read_rows
 from napari_harm3.errors import CohortError, sentence
 
 __all__ = [
@@ -74,13 +73,25 @@ def read_cohort(path: Path, *, allow_external: bool = False) -> Cohort:
     """
     cohort, faults = scan_cohort(path, allow_external=allow_external)
     if faults:
-        first = faults[0]
-        where = "" if first.row is None else f", row {first.row}"
-        where += "" if first.column is None else f", column {first.column}"
         more = len(faults) - 1
         rest = f" ({more} more: run `harm3 check`.)" if more else ""
-        raise CohortError(f"{path.name}{where}: {first.message}{rest}")
+        raise CohortError(f"{_told(path, faults[0])}{rest}")
     return cohort
+
+
+def table_faults(path: Path, *, allow_external: bool = False) -> list[str]:
+    """Return a sentence for every fault of a table's form; none if it is no table."""
+    try:
+        _, faults = scan_cohort(path, allow_external=allow_external)
+    except CohortError:
+        return []
+    return [_told(path, fault) for fault in faults]
+
+
+def _told(path: Path, fault: Fault) -> str:
+    where = "" if fault.row is None else f", row {fault.row}"
+    where += "" if fault.column is None else f", column {fault.column}"
+    return f"{path.name}{where}: {fault.message}"
 
 
 def scan_cohort(
@@ -91,7 +102,7 @@ def scan_cohort(
     Parameters
     ----------
     path
-        The table: UTF-8, RFC 4180, a header in row 1.
+        The table: UTF-8, RFC 4180, a header in row 1; semicolons may part its cells.
     allow_external
         Accept paths that leave the table's folder, links resolved.
 
@@ -100,7 +111,12 @@ def scan_cohort(
     CohortError
         If the file is no such table at all.
     """
-    header, rows = _parse(path)
+    header, rows = read_rows(path)
+    if "case_id" not in header:
+        raise CohortError(
+            f"{path.name} has no column 'case_id' in its first row: is it a "
+            "cohort table?"
+        )
     reader = RowReader(path.parent, header, allow_external=allow_external)
     cases = [reader.case(number, row) for number, row in rows]
     reader.faults += _clashes(header, cases)
@@ -169,10 +185,6 @@ def write_cohort(
 ) -> None:
     """Write ``cohort.json`` and then the table; columns are those of the rows."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\r\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
     about = {
         "name": name,
         "pcr": pcr_meaning,
@@ -180,31 +192,7 @@ def write_cohort(
         "made_up": made_up,
     }
     write_json(path.with_suffix(".json"), about)
-    write_text(path, text.getvalue())
-
-
-def _parse(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and the rows that are not blank, with their numbers."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except OSError as error:
-        raise CohortError(
-            f"{path.name} cannot be read ({error.strerror}): check the path."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise CohortError(
-            f"{path.name} is not UTF-8 text (byte {error.start}): save it as CSV UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise CohortError(f"{path.name} is not a CSV table: {error}.") from error
-    if not table or "case_id" not in [cell.strip() for cell in table[0]]:
-        raise CohortError(
-            f"{path.name} has no column 'case_id' in its first row: is it a "
-            "cohort table?"
-        )
-    rows = [(n, row) for n, row in enumerate(table[1:], start=2) if any(row)]
-    return [cell.strip() for cell in table[0]], rows
+    write_csv(path, rows, columns, lineterminator="\r\n")
 
 
 def read_json(path: Path) -> Any:
@@ -218,7 +206,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
+        raise CohortError(sentence(error, path.name)) from error
     except (ValueError, RecursionError) as error:
         raise CohortError(f"{path.name} is not JSON ({error}): correct it.") from error
 

@@ -14,38 +14,32 @@ import numpy as np
 from jaxtyping import Float
 
 from napari_harm3.artifacts import sha256_of
-from napari_harm3.errors import VolumeError
+from napari_harm3.errors import VolumeError, sentence
+from napari_harm3.mri.acquisition import (
+    guessed_contrast,
+    guessed_fat_saturation,
+    guessed_sequence,
+    image_type_of,
+)
+from napari_harm3.mri.affine import RAS_OF_LPS
 from napari_harm3.mri.dicom_headers import (
     PER_FRAME,
+    PHASES,
     Header,
     dicom_errors,
     grouped,
     read_dataset,
     read_headers,
 )
-from napari_harm3.mri.dicom_lost import (
-    Group,
-    Lost,
-    image_files,
-    lost_images,
-    with_lost,
-)
+from napari_harm3.mri.dicom_lost import Group, Lost, image_files, lost_images, with_lost
 from napari_harm3.mri.series import (
     SeriesInfo,
-    guessed_contrast,
-    guessed_fat_saturation,
-    guessed_sequence,
     number_of,
-    patient_key_of,
+    patient_of,
     plane_of,
     study_date_of,
 )
-from napari_harm3.mri.stack import (
-    RAS_OF_LPS,
-    SAME_DIRECTION,
-    stacked,
-    tolerance_mm,
-)
+from napari_harm3.mri.stack import SAME_DIRECTION, stacked, tolerance_mm
 from napari_harm3.mri.volume import MOST_BYTES, Geometry, Volume
 
 __all__ = [
@@ -255,13 +249,15 @@ def _described(first: Header | Lost, group: Group) -> SeriesInfo:
     planes = [plane_of(header.slice.normal) for header in group.headers[:1]]
     return SeriesInfo(
         uid=str(first.get("SeriesInstanceUID", "")),
+        study_uid=str(first.get("StudyInstanceUID", "")),
         number=None if number is None else int(number),
         files=group.files,
         frames=_frames(group.headers),
         modality=str(first.get("Modality", "")),
         description=str(first.get("SeriesDescription", "")),
         study_date=study_date_of(first),
-        patient_key=patient_key_of(first),
+        patient=patient_of(first),
+        image_type=image_type_of(first),
         sequence=sequence,
         sequence_reason=reason,
         contrast=guessed_contrast(first),
@@ -275,7 +271,7 @@ def _described(first: Header | Lost, group: Group) -> SeriesInfo:
         slices=len(group.headers) + len(group.lost),
         spacing_mm=spacing,
         fault=fault,
-        localizer="LOCALIZER" in (first.get("ImageType") or ()),
+        phase=tuple(number_of(first, *keywords) or 0.0 for keywords in PHASES),
     )
 
 
@@ -306,7 +302,7 @@ def _read(stack: _Stack) -> Volume:
         try:
             contents[path] = path.read_bytes()
         except OSError as error:
-            raise VolumeError(f"{path.name} cannot be read.") from error
+            raise VolumeError(sentence(error, path.name)) from error
     datasets = [
         read_dataset(path, content=content, pixels=True)
         for path, content in contents.items()

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Float
 
-from napari_harm3.errors import Harm3Error, VolumeError
+from napari_harm3.errors import Harm3Error, VolumeError, sentence
 from napari_harm3.mri.dicom_deflate import check_inflated
 from napari_harm3.mri.series import find, number_of
 from napari_harm3.mri.stack import SAME_DIRECTION, UNEVEN_MM, Slice
@@ -48,6 +48,7 @@ PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing"
 """What says where an image lies, and in how many numbers."""
 
 ALIKE = (
+    *("PatientID", "StudyInstanceUID", "StudyDate"),  # a series' UID may be theirs all
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
     "ImageType",
@@ -70,6 +71,14 @@ TIMES = (
     "NominalCardiacTriggerDelayTime",
 )
 """What tells one time from another."""
+
+PHASES = (
+    ("TemporalPositionIdentifier", "TemporalPositionIndex"),
+    ("AcquisitionNumber", "FrameAcquisitionNumber"),
+    ("AcquisitionTime", "FrameAcquisitionDateTime"),
+    ("TriggerTime", "NominalCardiacTriggerDelayTime"),
+)
+"""What tells which time comes first: of several, the first that differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +122,7 @@ def dicom_errors(name: str, doing: str = "read as DICOM") -> Iterator[None]:
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
-            raise VolumeError(f"{name} cannot be read ({error.strerror}).") from error
+            raise VolumeError(sentence(error, name)) from error
         raise VolumeError(
             f"{name} cannot be {doing} ({type(error).__name__}): it is damaged or "
             "breaks the standard. Export it again."
@@ -240,9 +249,9 @@ def read_headers(path: Path) -> list[Header]:
 def grouped(headers: Sequence[Header]) -> list[list[Header]]:
     """Return images by what one volume needs to be of one piece.
 
-    That is: series, frame of reference, stack, echo, time, inversion and diffusion
-    weighting, image type, matrix and orientation. The frames of one file are never put
-    together with images of another.
+    That is: patient, study, series, frame of reference, stack, echo, time, inversion
+    and diffusion weighting, image type, matrix and orientation. The frames of one file
+    are never put together with images of another.
     """
     groups: dict[tuple[Any, ...], list[list[Header]]] = {}
     for header in headers:

@@ -1,8 +1,4 @@
-"""What a DICOM series is, told from its header: sequence, contrast, fat, plane.
-
-Hospitals name their series as they like, so a name and the physics must not contradict
-each other, and what is not clear stays open for the user to say.
-"""
+"""What a DICOM series is: whose, of which day, where it lies, how it was acquired."""
 
 import hashlib
 import re
@@ -24,23 +20,25 @@ SALT = secrets.token_bytes(16)
 PLANE_COSINE = 0.9
 """A plane within 26 degrees of a patient's plane bears its name."""
 
-SHORT_ECHO_MS = 30.0
-LONG_ECHO_MS = 60.0
-SHORT_REPETITION_MS = 1000.0
-LONG_REPETITION_MS = 1500.0
-FLUID_INVERSION_MS = 1500.0
-"""An inversion this long or longer darkens fluid: it makes a FLAIR of a T2."""
+SEXES = ("F", "M")
+"""Other entries say nothing: anonymisers write them into a blank."""
 
-OTHER_WORDS = r"flair|dwi|dti|adc|diff|ep2d|epi|swi|swan|t2 ?star|t2 s|perf|dce|dsc|tof"
-T1_WORDS = r"t1\w*|mprage|mpr|vibe|spgr|bravo|lava|thrive|tfl"
-T2_WORDS = r"t2\w*|stir|tirm|haste|ciss|fiesta|space t2"
-CONTRAST_WORDS = (
-    r"(post|with|plus) ?(contrast|gad\w*|gd|km|cm)|contrast|gad\w*|gd|ce|km"
-)
-NATIVE_WORDS = (
-    r"(pre|non|no|without|wo|w o) ?(contrast|gad\w*|gd|km|cm)|native?|unenhanced"
-)
-FAT_WORDS = r"\w*fs|fat ?sat\w*|fatsat|spair|spir|stir|tirm|chess|fat ?supp?\w*"
+
+@dataclass(frozen=True, kw_only=True)
+class Patient:
+    """Whose a series is: sums that are equal within one run, and say nothing else.
+
+    What is not stated is empty.
+    """
+
+    key: str
+    """Of the patient's id; without one, of name, birth date and study."""
+
+    name: str
+    """However its parts are ordered and written."""
+
+    birth_date: str
+    sex: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +46,7 @@ class SeriesInfo:
     """One group of images that can become one volume."""
 
     uid: str
+    study_uid: str
     number: int | None
     """As the scanner counts the series of a study."""
 
@@ -60,8 +59,9 @@ class SeriesInfo:
     """Free text: to guess from and to show to its own user, never to be exported."""
 
     study_date: date | None
-    patient_key: str
-    """Equal for the series of one patient, within one run; says nothing else."""
+    patient: Patient
+    image_type: tuple[str, ...] = ()
+    """What the scanner calls this kind of image, word by word."""
 
     sequence: Weighting | None
     sequence_reason: str
@@ -82,8 +82,21 @@ class SeriesInfo:
     fault: str | None = None
     """Why the slices make no volume."""
 
-    localizer: bool = False
-    """Whether the scanner made it to plan the others."""
+    phase: tuple[float, ...] = ()
+    """What orders the times of one series; of no meaning elsewhere."""
+
+    refers_to: tuple[str, ...] = ()
+    """The series, and the studies, that an annotation says it was drawn on."""
+
+    @property
+    def localizer(self) -> bool:
+        """Whether the scanner made it to plan the others."""
+        return "LOCALIZER" in self.image_type
+
+    @property
+    def derived(self) -> bool:
+        """Whether it was computed of images."""
+        return self.image_type[:1] == ("DERIVED",)
 
     @property
     def title(self) -> str:
@@ -125,55 +138,6 @@ def number_of(header: Any, *keywords: str) -> float | None:
     return None
 
 
-def words_of(header: Any) -> str:
-    """Return a series' own names, in small letters, words apart by one blank."""
-    keywords = ("SeriesDescription", "ProtocolName", "SequenceName")
-    text = " ".join(str(find(header, keyword) or "") for keyword in keywords)
-    text = text.lower().replace("t2*", "t2 star ").replace("+c", " contrast ")
-    return " ".join(re.sub(r"[^a-z0-9]+", " ", text).split())
-
-
-def guessed_sequence(header: Any) -> tuple[Weighting | None, str]:
-    """Return T1 or T2 where name and timing leave no doubt, and the reason."""
-    named, timed = _named(words_of(header)), _timed(header)
-    if named == "other":
-        return None, "its name says neither T1 nor T2"
-    if named and timed and named != timed:
-        return None, f"its name says {named.upper()}, its timing {timed.upper()}"
-    if named:
-        return named, "its name" + (" and its timing" if timed else "")
-    if timed:
-        return timed, "its timing (TE, TR)"
-    return None, "neither its name nor its timing tells"
-
-
-def guessed_contrast(header: Any) -> bool | None:
-    """Return whether a contrast agent was given, as header or name say it."""
-    agent = str(find(header, "ContrastBolusAgent") or "").strip().lower()
-    if agent:
-        return agent not in ("no", "none", "n", "without", "0")
-    if header.get("ContrastBolusAgentSequence"):
-        return True
-    words = words_of(header)
-    if _says(words, NATIVE_WORDS):
-        return False
-    return True if _says(words, CONTRAST_WORDS) or "t1c" in words.split() else None
-
-
-def guessed_fat_saturation(header: Any) -> bool | None:
-    """Return whether fat is suppressed, as header or name say it."""
-    suppression = str(find(header, "SpectrallySelectedSuppression") or "")
-    if suppression:
-        return "FAT" in suppression.upper()
-    options = header.get("ScanOptions")
-    listed = [options] if isinstance(options, str) else list(options or [])
-    if any("FS" in one or "FAT" in one for one in listed):
-        return True
-    if _says(words_of(header), FAT_WORDS):
-        return True
-    return False if listed else None
-
-
 def plane_of(normal: Float[np.ndarray, "3"]) -> Plane:
     """Return the patient's plane in which slices lie, by their normal in LPS."""
     planes: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
@@ -192,42 +156,27 @@ def study_date_of(header: Any) -> date | None:
     return None
 
 
-def patient_key_of(header: Any) -> str:
-    """Return a key that groups the series of one patient; without one, of a study."""
-    patient = [str(header.get(k) or "") for k in ("PatientID", "IssuerOfPatientID")]
-    if not patient[0]:
-        keywords = ("PatientName", "PatientBirthDate", "StudyInstanceUID")
-        patient = [str(header.get(keyword) or "") for keyword in keywords]
-    return hashlib.sha256(SALT + "\0".join(patient).encode()).hexdigest()[:16]
+def patient_of(header: Any) -> Patient:
+    """Return whose a header says that its image is; without an id, whose study."""
+
+    def said(*keywords: str) -> list[str]:
+        return [str(header.get(keyword) or "").strip() for keyword in keywords]
+
+    patient_id, issuer = said("PatientID", "IssuerOfPatientID")
+    name, born, sex = said("PatientName", "PatientBirthDate", "PatientSex")
+    study = str(header.get("StudyInstanceUID") or "")
+    known = [patient_id, issuer] if patient_id else [name, born, study]
+    words = sorted(re.findall(r"\w+", name.casefold()))
+    return Patient(
+        key=_sum(*known),
+        name=_sum(*words),
+        birth_date=_sum(born),
+        sex=_sum(sex.upper() if sex.upper() in SEXES else ""),
+    )
 
 
-def _named(words: str) -> Literal["t1", "t2", "other"] | None:
-    if _says(words, OTHER_WORDS):
-        return "other"
-    t1, t2 = _says(words, T1_WORDS), _says(words, T2_WORDS)
-    if t1 == t2:
-        return None
-    return "t1" if t1 else "t2"
-
-
-def _timed(header: Any) -> Weighting | None:
-    """Return what echo, repetition and inversion time say.
-
-    A gradient echo with an inversion pulse (MPRAGE) is T1 at any repetition time.
-    """
-    echo = number_of(header, "EchoTime", "EffectiveEchoTime")
-    repetition = number_of(header, "RepetitionTime")
-    inversion = number_of(header, "InversionTime", "InversionTimes") or 0.0
-    if echo is None or repetition is None:
-        return None
-    if echo <= SHORT_ECHO_MS:
-        prepared = 0 < inversion < FLUID_INVERSION_MS and echo <= SHORT_ECHO_MS / 3
-        return "t1" if repetition <= SHORT_REPETITION_MS or prepared else None
-    fluid = inversion >= FLUID_INVERSION_MS
-    if echo >= LONG_ECHO_MS and repetition >= LONG_REPETITION_MS and not fluid:
-        return "t2"
-    return None
-
-
-def _says(words: str, pattern: str) -> bool:
-    return re.search(rf"\b(?:{pattern})\b", words) is not None
+def _sum(*said: str) -> str:
+    """Return what stands for words of a header; nothing for none."""
+    if not any(said):
+        return ""
+    return hashlib.sha256(SALT + "\0".join(said).encode()).hexdigest()[:16]

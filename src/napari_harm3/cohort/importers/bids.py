@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_harm3.artifacts import read_record
 from napari_harm3.cohort.case import TIMES
 from napari_harm3.cohort.importers.config import BidsOptions
 from napari_harm3.cohort.importers.listing import (
@@ -32,7 +33,7 @@ ENTITY = re.compile(r"([a-zA-Z0-9]+)-([a-zA-Z0-9+]+)")
 SEQUENCES = {"T1w": "t1", "T2w": "t2"}
 MASKS = ("mask", "dseg")
 ANATOMY = {"brain", "head", "skull", "gm", "wm", "csf", "eye", "cortex"}
-"""Labels of masks that are no lesion."""
+"""Labels, or descriptions, of masks that are no lesion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,16 +120,31 @@ class _Found:
             enhanced = [f for f in offered if _enhanced(f)]
             for file in (role.startswith("t1") and enhanced) or offered:
                 self.cells.add(case, role, file.path)
+        self._offer_masks(folder, case, here, times)
+
+    def _offer_masks(
+        self,
+        folder: Path,
+        case: str,
+        here: Mapping[str, Sequence[_File]],
+        times: Mapping[str, str],
+    ) -> None:
         for mask in self._masks(folder.name):
             if mask.session in times:
                 for role in self._mask_roles(mask, times[mask.session], here):
                     self.cells.add(case, f"mask_{role}", mask.path)
+            elif not mask.session:
+                self.notes.append(
+                    f"{mask.path.name} left out: it does not say of which session it "
+                    "is (ses-)."
+                )
 
     def _times(self, sessions: Mapping[Path, set[str]]) -> dict[Path, dict[str, str]]:
         """Return each subject's pre and post by session: as told, by name or order."""
         given = {self.options.pre: "pre", self.options.post: "post"}
         given.pop("", None)
         if given:
+            self._check_given(given, sessions)
             return {
                 folder: {s: given[s] for s in own if s in given}
                 for folder, own in sessions.items()
@@ -138,6 +154,22 @@ class _Found:
             f: _in_time(f, sessions[f]) for f, named in times.items() if not named
         }
         return times | self._by_order(orders)
+
+    def _check_given(
+        self, given: Mapping[str, str], sessions: Mapping[Path, set[str]]
+    ) -> None:
+        """Refuse a session that no subject has; note the subjects that have none."""
+        known = set().union(*sessions.values())
+        for session, time in given.items():
+            if session not in known:
+                there = few(sorted(known - {""}, key=_natural)) or "none"
+                raise CohortError(
+                    f"No subject has ses-{session}, given with --{time}: the sessions "
+                    f"are {there}."
+                )
+        for folder, own in sessions.items():
+            if not own & given.keys():
+                self.notes.append(f"{folder.name} left out: it has no session given.")
 
     def _by_name(self, folder: Path, sessions: set[str]) -> dict[str, str]:
         named: dict[str, str] = {}
@@ -203,13 +235,15 @@ class _Found:
             for path in folder.glob(f"{pipeline}{subject}/{session}anat/*")
         )
         files = [_File.of(path) for path in paths if is_volume(path)]
-        return [
-            file
-            for file in files
-            if file.suffix in MASKS
-            and (file.suffix == "dseg" or "label" in file.entities)
-            and file.entities.get("label", "").lower() not in ANATOMY
-        ]
+        masks = [file for file in files if file.suffix in MASKS and not _anatomy(file)]
+        plain = [f for f in masks if f.suffix == "mask" and "label" not in f.entities]
+        if plain:
+            names = few(file.path.name for file in plain)
+            self.notes.append(
+                f"{names} left out: a mask says of what it is (label-, as "
+                "label-lesion_mask)."
+            )
+        return [file for file in masks if file not in plain]
 
     def _mask_roles(
         self, mask: _File, time: str, here: Mapping[str, Sequence[_File]]
@@ -258,7 +292,16 @@ def _images(folder: Path) -> list[_File]:
         for path in sorted(folder.glob(pattern))
         if is_volume(path)
     ]
-    return [file for file in files if file.suffix in SEQUENCES]
+    return [
+        file
+        for file in files
+        if file.suffix in SEQUENCES and file.entities.get("part", "mag") == "mag"
+    ]
+
+
+def _anatomy(file: _File) -> bool:
+    names = {file.entities.get(key, "").lower() for key in ("label", "desc")}
+    return bool(names & ANATOMY)
 
 
 def _enhanced(file: _File) -> bool:
@@ -266,12 +309,8 @@ def _enhanced(file: _File) -> bool:
 
 
 def _sidecar(file: _File) -> dict[str, Any]:
-    path = file.path.with_name(stem(file.path.name) + ".json")
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}  # it may be absent: nothing in it is needed
-    return said if isinstance(said, dict) else {}
+    # It may be absent: nothing in it is needed.
+    return read_record(file.path.with_name(stem(file.path.name) + ".json"))
 
 
 def _sequence_said(mask: _File) -> str | None:

@@ -4,19 +4,19 @@ Beside each volume a small JSON file says which series it came from and how that
 acquired, so that a second run keeps what is finished.
 """
 
-import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_harm3.artifacts import write_json
+from napari_harm3.artifacts import read_record, sha256_of, write_json
 from napari_harm3.cohort.case import ROLES, TIMES
-from napari_harm3.cohort.importers.dicom import ANNOTATIONS, RECORDED, Found
+from napari_harm3.cohort.importers.found import ANNOTATIONS, RECORDED, Found, plain
 from napari_harm3.cohort.importers.listing import Row
+from napari_harm3.cohort.rows import DAYS
 from napari_harm3.errors import CohortError, VolumeError, sentence
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.dicom import list_series, read_listed
@@ -27,7 +27,7 @@ from napari_harm3.mri.dicom_headers import (
     dicom_files,
     read_dataset,
 )
-from napari_harm3.mri.series import SeriesInfo, find, patient_key_of, study_date_of
+from napari_harm3.mri.series import SeriesInfo, find, patient_of, study_date_of
 from napari_harm3.mri.volume import Volume, write_volume
 
 ACQUISITION = (*RECORDED, "contrast", "echo_ms", "repetition_ms", "inversion_ms")
@@ -41,11 +41,14 @@ class Converted:
     failed: list[dict[str, str]] = field(default_factory=list)
     """``case_id``, ``column`` and ``message`` of what could not be converted."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether it has no file."""
+        return not any(isinstance(cell, Path) for cell in self.row.values())
+
 
 def list_all(source: Path) -> list[SeriesInfo]:
     """Return the image series of a folder, and the annotations drawn on them.
-
-    No fault of a series names a file, whose name may be that of a person.
 
     Raises
     ------
@@ -63,17 +66,7 @@ def list_all(source: Path) -> list[SeriesInfo]:
             f"{source.name} holds no DICOM image that says where it lies, and no "
             "annotation: give the folder of an export."
         )
-    return [_unnamed(info) for info in found]
-
-
-def _unnamed(info: SeriesInfo) -> SeriesInfo:
-    """Return a series whose fault tells its slices by their positions alone."""
-    if info.fault is None:
-        return info
-    names = sorted((file.name for file in info.files), key=len, reverse=True)
-    # A file may be called 28, which is no part of 28.00 mm.
-    any_name = rf"(?<![\w.-])({'|'.join(map(re.escape, names))})(?![\w-]|\.\d)"
-    return replace(info, fault=re.sub(any_name, "a slice", info.fault))
+    return found
 
 
 def _annotation(file: Path) -> SeriesInfo | None:
@@ -85,12 +78,13 @@ def _annotation(file: Path) -> SeriesInfo | None:
         frame = _frame_of_reference(header)
         return SeriesInfo(
             uid=str(header.get("SOPInstanceUID", "")),
+            study_uid=str(header.get("StudyInstanceUID", "")),
             number=None,
             files=(file,),
             modality="RTSTRUCT" if kind == STRUCTURES else "SEG",
             description="",
             study_date=study_date_of(header),
-            patient_key=patient_key_of(header),
+            patient=patient_of(header),
             sequence=None,
             sequence_reason="an annotation",
             contrast=None,
@@ -103,7 +97,19 @@ def _annotation(file: Path) -> SeriesInfo | None:
             frame_of_reference=frame,
             slices=0,
             spacing_mm=None,
+            refers_to=tuple(_referred(header)),
         )
+
+
+def _referred(header: Any) -> Iterator[str]:
+    """Yield the studies and the series that contours or a segmentation name."""
+    for series in header.get("ReferencedSeriesSequence") or ():
+        yield str(series.get("SeriesInstanceUID", ""))
+    for frame in header.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            yield str(study.get("ReferencedSOPInstanceUID", ""))
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                yield str(series.get("SeriesInstanceUID", ""))
 
 
 def _frame_of_reference(header: Any) -> str | None:
@@ -156,8 +162,13 @@ class _Source:
 def _write(folder: Path, column: str, one: Found, source: _Source) -> Path:
     """Write a volume, or a mask on its volume's grid; a finished one is kept."""
     path, record = folder / f"{column}.nii.gz", folder / f"{column}.json"
-    about = {"fingerprint": one.fingerprint, "volume": source.found.fingerprint}
-    if path.exists() and _record(record).items() >= about.items():
+    about = {
+        "fingerprint": one.fingerprint,
+        "volume": source.found.fingerprint,
+        "stamp": _stamp((*one.info.files, *source.found.info.files)),
+    }
+    told = read_record(record)
+    if told.items() >= about.items() and told.get("sha256") == _sum(path):
         return path
     # The record goes first and comes last: it never speaks of another file's voxels.
     record.unlink(missing_ok=True)
@@ -168,16 +179,19 @@ def _write(folder: Path, column: str, one: Found, source: _Source) -> Path:
         array = _smallest(volume.array)
         about |= {name: getattr(one.info, name) for name in ACQUISITION}
     write_volume(path, array, volume.affine)
-    write_json(record, about)
+    write_json(record, about | {"sha256": sha256_of(path)})
     return path
 
 
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
+def _stamp(files: Sequence[Path]) -> str:
+    """Return what changes with the files' sizes and times: an export made again."""
+    states = [file.stat() for file in files]
+    told = "\n".join(f"{one.st_size} {one.st_mtime_ns}" for one in states)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _sum(path: Path) -> str | None:
+    return sha256_of(path) if path.exists() else None
 
 
 def _smallest(array: np.ndarray) -> np.ndarray:
@@ -197,9 +211,7 @@ def _about(images: dict[str, Found], *, keep_dates: bool) -> dict[str, str]:
         cells["contrast"] = "no" if False in agents else "yes"
     for name in RECORDED:
         for role, one in images.items():
-            value = getattr(one.info, name)
-            text = "yes" if value is True else "no" if value is False else value
-            cells[f"{name}_{role}"] = "" if text is None else str(text)
+            cells[f"{name}_{role}"] = plain(getattr(one.info, name))
     return cells | _when(images, keep_dates=keep_dates)
 
 
@@ -217,4 +229,4 @@ def _when(images: dict[str, Found], *, keep_dates: bool) -> dict[str, str]:
     pre, post = (d.info.study_date if (d := days.get(time)) else None for time in TIMES)
     if pre is None or post is None:
         return {}
-    return {"days_to_post": str((post - pre).days)}
+    return {DAYS: str((post - pre).days)}

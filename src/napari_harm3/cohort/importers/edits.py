@@ -1,13 +1,12 @@
 """A proposal as a person edited it: which series has which role in which case."""
 
-import csv
-import io
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from napari_harm3.cohort.rows import CASE_ID
+from napari_harm3.cohort.text_table import read_named_rows
 from napari_harm3.errors import CohortError
 
 Key = TypeVar("Key", bound=Hashable)
@@ -37,7 +36,13 @@ def read_edits(path: Path) -> list[Edit]:
     edits = []
     series: dict[str, int] = {}
     cells: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(_read(path), start=2):
+    header, rows = read_named_rows(path)
+    if not {"case_id", "role", "fingerprint"} <= {*header}:
+        raise CohortError(
+            f"{path.name} is no proposal: it needs case_id, role and fingerprint. "
+            "Make one with `harm3 import dicom`."
+        )
+    for number, row in rows:
         roles = tuple(filter(None, (r.strip() for r in row["role"].split(";"))))
         if not roles:
             continue
@@ -80,19 +85,3 @@ def _once(path: Path, taken: dict[Key, int], what: Key, number: int, both: str) 
     first = taken.setdefault(what, number)
     if first != number:
         raise CohortError(f"{path.name}, rows {first} and {number} {both}")
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), restval=""))
-    except OSError as error:
-        raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(f"{path.name} is no CSV table of UTF-8 text.") from error
-    if not rows or not {"case_id", "role", "fingerprint"} <= rows[0].keys():
-        raise CohortError(
-            f"{path.name} is no proposal: it needs case_id, role and fingerprint. "
-            "Make one with `harm3 import dicom`."
-        )
-    return rows

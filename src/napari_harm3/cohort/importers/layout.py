@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_harm3.artifacts import atomic_path
-from napari_harm3.cohort.importers.listing import SUFFIXES, Listing, Row
+from napari_harm3.cohort.importers.listing import Listing, Row
 from napari_harm3.cohort.rows import FILE_COLUMNS
 from napari_harm3.cohort.table import external_files, write_cohort
-from napari_harm3.errors import CohortError
+from napari_harm3.errors import CohortError, sentence
+from napari_harm3.mri.formats import DETACHED, VOLUME_SUFFIXES
 
 TABLE, ABOUT = "cohort.csv", "cohort.json"
-DETACHED = (".nhdr", ".mhd")
-"""Headers whose voxels lie in another file."""
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -44,25 +43,23 @@ def refuse_table(out: Path, *, overwrite: bool) -> None:
         refuse_existing(out / name, overwrite=overwrite)
 
 
-def copy_files(listing: Listing, out: Path) -> Iterator[tuple[str, Listing]]:
+def copy_files(listing: Listing, out: Path) -> Iterator[tuple[str, Row]]:
     """Copy every file to ``OUT/<case_id>/<column>``; those already there are kept.
 
-    Yields each case id, and the listing with the copies in it as far as it is; each
-    copy, a file or a folder, is whole or absent.
+    Yields each case id, and its row with the copies in it; each copy, a file or a
+    folder, is whole or absent.
 
     Raises
     ------
     CohortError
         If a file keeps its voxels in another one, or cannot be copied.
     """
-    rows: list[Row] = []
     for row in listing.rows:
         case_id, copied = str(row["case_id"]), dict(row)
         for column, cell in row.items():
             if isinstance(cell, Path):
                 copied[column] = _copy(cell, out / case_id / column)
-        rows.append(copied)
-        yield case_id, Listing(rows=rows, name=listing.name, notes=listing.notes)
+        yield case_id, copied
 
 
 def _copy(source: Path, target: Path) -> Path:
@@ -72,14 +69,12 @@ def _copy(source: Path, target: Path) -> Path:
     try:
         copy(source, target)
     except OSError as error:
-        raise CohortError(
-            f"{source.name} cannot be copied ({error.strerror})."
-        ) from error
+        raise CohortError(sentence(error, source.name)) from error
     return target
 
 
 def _suffix(source: Path) -> str:
-    suffix = next((s for s in SUFFIXES if source.name.lower().endswith(s)), "")
+    suffix = next((s for s in VOLUME_SUFFIXES if source.name.lower().endswith(s)), "")
     if suffix in DETACHED:
         raise CohortError(
             f"{source.name} keeps its voxels in another file and cannot be copied "
@@ -127,8 +122,6 @@ def _files(folder: Path) -> list[Path]:
 def write_table(out: Path, listing: Listing, *, deidentified: bool = False) -> Path:
     """Write ``OUT/cohort.csv`` and ``cohort.json``; paths become relative to OUT.
 
-    A case without any file, as where all of them failed, has no row.
-
     Raises
     ------
     CohortError
@@ -138,7 +131,6 @@ def write_table(out: Path, listing: Listing, *, deidentified: bool = False) -> P
     rows = [
         {column: _cell(row.get(column, ""), out) for column in columns}
         for row in listing.rows
-        if any(isinstance(cell, Path) for cell in row.values())
     ]
     table = out / TABLE
     write_cohort(table, rows, name=listing.name, deidentified=deidentified)

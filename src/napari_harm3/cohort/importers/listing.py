@@ -1,7 +1,5 @@
 """What every importer returns, and what they share: roles in words, cells, ids."""
 
-import csv
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +9,12 @@ from typing import Any
 
 from napari_harm3.cohort.rows import CASE_ID, FILE_COLUMNS, KNOWN
 from napari_harm3.cohort.table import read_json
+from napari_harm3.cohort.text_table import read_named_rows
 from napari_harm3.errors import CohortError
+from napari_harm3.mri.formats import VOLUME_SUFFIXES
 
 Row = dict[str, str | Path]
 """A row of the table to be: files are absolute paths, all else is text."""
-
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-"""Names of volumes; the longest that fits counts."""
 
 FEW = 3
 """How many names a message gives before it only counts."""
@@ -107,13 +104,13 @@ def _bears(path: Path, word: str) -> bool:
 
 def stem(name: str) -> str:
     """Return a volume's name without its suffix."""
-    suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), "")
+    suffix = next((s for s in VOLUME_SUFFIXES if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)] if suffix else name
 
 
 def is_volume(path: Path) -> bool:
     """Return whether a file's name is a volume's; hidden ones are none."""
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    return path.name.lower().endswith(VOLUME_SUFFIXES) and not path.name.startswith(".")
 
 
 def meaning(word: str, among: Iterable[str], own: Mapping[str, str]) -> str | None:
@@ -183,14 +180,15 @@ def read_clinical(path: Path, key: Sequence[str]) -> dict[str, dict[str, str]]:
         If the table cannot be read, has no such column or one twice, or two rows of a
         case differ.
     """
-    rows = _read(path)
-    named = next((name for name in key if rows and name in rows[0]), None)
-    if rows and named is None:
+    header, rows = read_named_rows(path)
+    _check_once(path, header)
+    named = next((name for name in key if name in header), None)
+    if named is None:
         raise CohortError(f"{path.name} has no column '{key[0]}' to name its rows by.")
     table: dict[str, dict[str, str]] = {}
     first: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
-        name = (row.pop(named or "") or "").strip()
+    for number, row in rows:
+        name = row.pop(named).strip()
         if not name:
             continue
         clean = _clean(row)
@@ -203,24 +201,12 @@ def read_clinical(path: Path, key: Sequence[str]) -> dict[str, dict[str, str]]:
     return table
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        delimiter = "\t" if "\t" in text.split("\n", 1)[0] else ","
-        reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-        rows = list(reader)
-    except OSError as error:
-        raise CohortError(f"{path.name} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(
-            f"{path.name} is no table of UTF-8 text: save it in UTF-8."
-        ) from error
-    names = Counter(_column(name) for name in reader.fieldnames or ())
+def _check_once(path: Path, header: Sequence[str]) -> None:
+    names = Counter(map(_column, header))
     unread = {"", *RESERVED}
     twice = [name for name, n in names.items() if n > 1 and name not in unread]
     if twice:
         raise CohortError(f"{path.name} has two columns '{twice[0]}': keep one.")
-    return rows
 
 
 def _column(head: str) -> str:
@@ -229,12 +215,11 @@ def _column(head: str) -> str:
     return plain if plain in KNOWN else head.strip()
 
 
-def _clean(row: Mapping[str, Any]) -> dict[str, str]:
+def _clean(row: Mapping[str, str]) -> dict[str, str]:
     clean = {}
     for head, cell in row.items():
-        # A row with more cells than the header has them under None.
-        column = _column(head or "")
-        if not column or not isinstance(cell, str) or column in RESERVED:
+        column = _column(head)
+        if not column or column in RESERVED:
             continue
         value = "" if cell.strip().lower() in BLANK else cell.strip()
         if column in ("pcr", "fold"):

@@ -1,7 +1,8 @@
 """A raw nnU-Net (v2) data set as a cohort table."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_harm3.cohort.importers.listing import (
     read_object,
 )
 from napari_harm3.errors import CohortError
+from napari_harm3.mri.labels import label_named
 
 CHANNEL = re.compile(r"[0-9]{1,4}")
 """Number of a channel: the names of images end in four digits."""
@@ -42,7 +44,8 @@ def list_nnunet(source: Path, options: NnunetOptions | None = None) -> Listing:
     times = _label_times(source, roles, options.label_of)
     parts = [part for part in PARTS if (source / part[0]).is_dir()]
     rows: list[Row] = []
-    notes = _notes(about)
+    labelled = any((source / labels).is_dir() for _, labels, _ in parts)
+    notes = _notes(about) if labelled else []
     for images, labels, split in parts:
         found = _cases(source / images, roles, ending, notes)
         for name, row in found.items():
@@ -58,6 +61,7 @@ def list_nnunet(source: Path, options: NnunetOptions | None = None) -> Listing:
             f"{source.name} holds no imagesTr/CASE_0000{ending}: is it a raw nnU-Net "
             "data set?"
         )
+    _check_once(rows)
     ids = case_ids(str(row["case_id"]) for row in rows)
     others = read_clinical(options.clinical, KEYS) if options.clinical else {}
     notes += clinical_notes(ids, others)
@@ -159,13 +163,38 @@ def _cases(
     return found
 
 
+def _check_once(rows: Sequence[Row]) -> None:
+    """Refuse a case that is trained on and tested."""
+    for name, times in Counter(str(row["case_id"]) for row in rows).items():
+        if times > 1:
+            folders = " and ".join(images for images, *_ in PARTS)
+            raise CohortError(
+                f"'{name}' stands in {folders}: take it out of one of them, or rename "
+                "one if they are two cases."
+            )
+
+
 def _notes(about: Mapping[str, Any]) -> list[str]:
-    """Say what the labels will be taken for."""
+    """Say what the labels will be taken for.
+
+    Raises
+    ------
+    CohortError
+        If their names say otherwise.
+    """
     labels = _part(about, "labels").items()
     values = {value: name for name, value in labels if isinstance(value, int)}
-    told = ", ".join(
-        f"{values[value]} ({value}) as {word}"
-        for value, word in ((1, "primary"), (2, "nodes"))
-        if value in values
-    )
-    return [f"Labels are read by number: {told}."] if told else []
+    # The first nnU-Net wrote them the other way round.
+    values |= {int(key): str(name) for key, name in labels if key.isdecimal()}
+    told = []
+    for value, word in ((1, "primary"), (2, "nodes")):
+        if value not in values:
+            continue
+        if label_named(values[value]) not in (None, value):
+            raise CohortError(
+                f"dataset.json calls label {value} '{values[value]}', but masks are "
+                f"read by number, and {value} is {word}: renumber the labels to 1 "
+                "primary and 2 nodes, or take their folders away."
+            )
+        told.append(f"{values[value]} ({value}) as {word}")
+    return [f"Labels are read by number: {', '.join(told)}."] if told else []

@@ -26,10 +26,10 @@ SPLIT = (
 
 def split_parts(series: Iterable[SeriesInfo]) -> set[SeriesInfo]:
     """Return the images whose series has slices, in another part, that they lack."""
-    parts: dict[tuple[str, str], list[SeriesInfo]] = defaultdict(list)
+    parts: dict[tuple[object, ...], list[SeriesInfo]] = defaultdict(list)
     for info in series:
         if info.modality == "MR":
-            parts[info.patient_key, info.uid].append(info)
+            parts[info.patient.key, info.study_date, info.uid].append(info)
     return {
         part
         for members in parts.values()
