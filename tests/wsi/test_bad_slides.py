@@ -11,11 +11,13 @@ import pydicom
 import pytest
 import tifffile
 
+from drawn_slides import write_tiff
 from napari_harm3.cli.main import main
 from napari_harm3.errors import SlideError
 from napari_harm3.wsi.folder import slides_in
-from napari_harm3.wsi.patches import read_patch
-from napari_harm3.wsi.slide import open_slide
+from napari_harm3.wsi.patch_pixels import read_patch
+from napari_harm3.wsi.slide import Slide, open_slide
+from napari_harm3.wsi.tiff import TiledTiff
 from slide_files import (
     GLASS,
     HIT,
@@ -345,3 +347,21 @@ def test_a_pipe_is_told_and_not_waited_for(tmp_path):
         with pytest.raises(SlideError) as told:
             open_slide(path)
         assert_told(str(told.value), f"{path.name} is a pipe", "", "give the slide's")
+
+
+def test_a_slide_that_does_not_open_lets_go_of_its_file(tmp_path, monkeypatch):
+    write_tiff(tmp_path / "s.tif", np.full((300, 300, 3), 200, np.uint8))
+    closed = []
+
+    def refused(_):
+        raise SlideError("its tags make no sense")
+
+    def noted(tiff):
+        closed.append(tiff)
+
+    monkeypatch.setattr(Slide, "_own_mpp", property(refused))
+    monkeypatch.setattr(TiledTiff, "close", noted)
+    with pytest.raises(SlideError, match="no sense"):
+        open_slide(tmp_path / "s.tif")
+
+    assert len(closed) == 1

@@ -12,7 +12,7 @@ from napari_harm3.jobs.doctor import examine
 from napari_harm3.jobs.progress import result_of
 from napari_harm3.wsi.bags import read_attributes
 from napari_harm3.wsi.folder import slides_in
-from napari_harm3.wsi.patches import read_patch
+from napari_harm3.wsi.patch_pixels import read_patch
 from napari_harm3.wsi.resolution import ome_mpp, resolution
 from napari_harm3.wsi.slide import open_slide
 from slide_files import (

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from drawn_slides import area_means, write_tiff
-from napari_harm3.wsi.patches import area_weights, grid, read_patch
+from napari_harm3.wsi.patch_pixels import area_weights, read_patch
+from napari_harm3.wsi.patches import grid
 from napari_harm3.wsi.slide import open_slide
 
 

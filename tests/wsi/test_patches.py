@@ -1,21 +1,16 @@
 """The grid of patches and its rules: every patch in place, none beyond the slide."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tifffile
 
 from drawn_slides import PINK, blobs, tissue_of, write_tiff
 from napari_harm3.errors import SlideError
-from napari_harm3.wsi.config import RULES, PatchConfig
-from napari_harm3.wsi.patches import (
-    Patches,
-    grid,
-    lay_patches,
-    lost_patches,
-    read_patches,
-    taken,
-    tissue_fractions,
-)
+from napari_harm3.wsi.config import PatchConfig, Rule
+from napari_harm3.wsi.patch_pixels import lost_patches, read_patches
+from napari_harm3.wsi.patches import Patches, grid, lay_patches, taken, tissue_fractions
 from napari_harm3.wsi.slide import open_slide
 
 
@@ -85,7 +80,7 @@ def test_a_rule_asks_the_pixels_it_names(rule, scale):
         assert valid == (all(found) if rule == "corners_all" else any(found))
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", get_args(Rule))
 def test_a_slide_without_tissue_has_no_patches(plain, rule):
     with open_slide(plain) as slide:
         patches = lay_patches(
@@ -96,7 +91,7 @@ def test_a_slide_without_tissue_has_no_patches(plain, rule):
     assert patches.tissue.shape == (0,)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", get_args(Rule))
 def test_every_rule_takes_all_of_a_slide_full_of_tissue(plain, rule):
     with open_slide(plain) as slide:
         patches = lay_patches(

@@ -1,11 +1,13 @@
 """Patches and overviews that nobody can want are refused before they cost anything."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from napari_harm3.errors import SlideError
 from napari_harm3.wsi import layout
-from napari_harm3.wsi.config import RULES, PatchConfig, TissueConfig
+from napari_harm3.wsi.config import PatchConfig, Rule, TissueConfig
 from napari_harm3.wsi.pyramid import overview
 from napari_harm3.wsi.slide import open_slide
 from slide_files import assert_told, write_slide
@@ -19,7 +21,7 @@ def no_tissue_sought(monkeypatch):
     monkeypatch.setattr(layout, "find_tissue", seek)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", get_args(Rule))
 @pytest.mark.parametrize("mpp", [0.0001, 0.002])
 def test_patches_below_a_pixel_are_refused(tmp_path, no_tissue_sought, rule, mpp):
     patches = PatchConfig(mpp=mpp, rule=rule, allow_upsampling=True)

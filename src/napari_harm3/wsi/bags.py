@@ -9,9 +9,8 @@ import numpy as np
 
 from napari_harm3.errors import FeatureError
 from napari_harm3.wsi.features import OK, Bag, own_attributes, read_own_bag
-from napari_harm3.wsi.interchange import POWER_MPP, read_foreign
-
-FEATURE_SUFFIXES = (".h5", ".pt")
+from napari_harm3.wsi.interchange import read_foreign
+from napari_harm3.wsi.resolution import POWER_MPP
 
 
 def read_bag(path: Path) -> Bag:

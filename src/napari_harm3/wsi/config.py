@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
@@ -130,10 +130,6 @@ class PatchConfig:
 
     allow_upsampling: bool = False
     """Accept a slide coarser than the patches by more than 10 %."""
-
-
-RULES: tuple[Rule, ...] = get_args(Rule)
-STAINS: tuple[Stain, ...] = get_args(Stain)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -199,7 +199,7 @@ def _created(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
         )
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
-    except (OSError, ConnectionError) as error:
+    except OSError as error:
         raise ConfigError(
             f"The weights of {name} cannot be downloaded from here: give them "
             "as a file or folder with --weights."

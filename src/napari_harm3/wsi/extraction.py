@@ -4,7 +4,6 @@ Batches are appended to ``<name>.part/`` (raw rows and a JSON journal); the HDF5
 is made of it in one go and renamed. A kill loses at most one batch.
 """
 
-import json
 import os
 import shutil
 from collections import deque
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from napari_harm3.artifacts import write_json
+from napari_harm3.artifacts import read_record, write_json
 from napari_harm3.errors import SlideError
 from napari_harm3.wsi.features import DAMAGED, OK, write_bag
 from napari_harm3.wsi.layout import Layout, agrees
-from napari_harm3.wsi.patches import Patches, batches, read_patches
+from napari_harm3.wsi.patch_pixels import read_patches
+from napari_harm3.wsi.patches import Patches, batches
 from napari_harm3.wsi.slide import Slide
 from napari_harm3.wsi.stain import StainFit, fit_stain, normalised
 
@@ -158,7 +158,7 @@ class _Part:
 
     def _begun(self) -> dict[str, Any] | None:
         try:
-            begun = json.loads((self.folder / "journal.json").read_text())
+            begun = read_record(self.folder / "journal.json")
             sizes = [
                 (self.folder / name).stat().st_size if begun["rows"] else 0
                 for name in ("features.raw", "status.raw")

@@ -1,7 +1,8 @@
 """The files that a slide is made of: found, known by content, watched for changes."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 from napari_harm3.errors import SlideError
@@ -10,7 +11,13 @@ PROBE_BYTES = 1 << 22
 """A file up to sixteen times this is fingerprinted whole, a larger one by probes."""
 
 DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
+FEATURE_SUFFIXES = (".h5", ".pt")
 Stamp = tuple[int, int, int]
+
+
+def is_feature_file(path: Path) -> bool:
+    """Return whether a file is called as bags of features are, and no slide."""
+    return path.suffix.lower() in FEATURE_SUFFIXES
 
 
 def stem_of(name: str) -> str:
@@ -25,6 +32,24 @@ def stem_of(name: str) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return Path(name).stem
+
+
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of a case's slides, told apart: a later one bears its number.
+
+    Examples
+    --------
+    >>> unique_names(["biopsy.tif", "biopsy.tif", "other.svs"])
+    ('biopsy.tif', 'biopsy-2.tif', 'other.svs')
+    """
+    found: list[str] = []
+    for number, name in enumerate(names, start=1):
+        stem, own = stem_of(name), name
+        others = (f"{stem}-{n}{name[len(stem) :]}" for n in count(number))
+        while own in found or (own != name and own in names):
+            own = next(others)
+        found.append(own)
+    return tuple(found)
 
 
 def shown_name(path: Path) -> str:

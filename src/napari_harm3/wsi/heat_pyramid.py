@@ -1,14 +1,12 @@
 """A map of a slide as a pyramid of its own, to be laid over the slide.
 
-``rgba`` is a plain tiled TIFF that OpenSlide and QuPath open: from blue to red, and
-transparent where there is little or no patch. ``float32`` is a tiled OME-TIFF of the
-values themselves, NaN where there is no patch, for QuPath (by Bio-Formats) and for
-whoever computes with it; OpenSlide opens no such pixels. Both state microns per pixel,
-so that a program that goes by them scales the map onto its slide.
+A plain tiled TIFF that OpenSlide and QuPath open: from blue to red, and transparent
+where there is little or no patch. It states microns per pixel, so that a program that
+goes by them scales the map onto its slide.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -18,47 +16,37 @@ from napari_harm3.artifacts import atomic_path
 
 Heat = Float[np.ndarray, "rows columns"]
 Pair = tuple[float, float]
-Pixels = Literal["rgba", "float32"]
 
 TILE = 256
 COLD, HOT = np.array([60, 80, 200]), np.array([230, 60, 40])
 """Colours of the least and the greatest value."""
 
 
-def write_heat_pyramid(
-    path: Path, heat: Heat, *, mpp: Pair | None, pixels: Pixels = "rgba"
-) -> None:
+def write_heat_pyramid(path: Path, heat: Heat, *, mpp: Pair | None) -> None:
     """Write a map as tiles in levels a factor of two apart, atomically.
 
     Parameters
     ----------
     path
-        ``.tif``, or ``.ome.tif`` for ``float32``.
+        Ends in ``.tif``.
     heat
-        From 0 to 1 for ``rgba``; NaN where there is no patch.
+        From 0 to 1; NaN where there is no patch.
     mpp
         Microns that a pixel of it spans along x and y, if that is known.
-    pixels
-        What is written.
     """
-    levels = pyramid_of(heat.astype(np.float32))
     about: dict[str, Any] = {"tile": (TILE, TILE), "compression": "zlib"}
     about |= {"photometric": "rgb", "extrasamples": ["unassalpha"], "metadata": None}
-    if pixels == "float32":
-        about |= {"photometric": "minisblack", "extrasamples": None}
     with (
         atomic_path(path) as temporary,
-        tifffile.TiffWriter(temporary, ome=pixels == "float32") as writer,
+        tifffile.TiffWriter(temporary, ome=False) as writer,
     ):
-        for number, level in enumerate(levels):
-            options = about | _resolution(mpp, number)
-            if pixels == "float32" and number == 0:
-                options |= {"metadata": _ome(mpp), "subifds": len(levels) - 1}
+        for number, level in enumerate(pyramid_of(heat.astype(np.float32))):
             writer.write(
-                coloured(level) if pixels == "rgba" else level,
+                coloured(level),
                 subfiletype=1 if number else 0,
                 software=False,
-                **options,
+                **about,
+                **_resolution(mpp, number),
             )
 
 
@@ -94,11 +82,3 @@ def _resolution(mpp: Pair | None, number: int) -> dict[str, Any]:
         return {}
     x, y = (1e4 / (one * 2**number) for one in mpp)
     return {"resolution": (x, y), "resolutionunit": "CENTIMETER"}
-
-
-def _ome(mpp: Pair | None) -> dict[str, Any]:
-    if mpp is None:
-        return {"axes": "YX"}
-    sizes = {f"PhysicalSize{axis}": one for axis, one in zip("XY", mpp, strict=True)}
-    units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-    return {"axes": "YX", **sizes, **units}

@@ -21,8 +21,8 @@ PROBE_PIXELS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlideReport:
-    """What is to be said of a slide; it is sound if there are no faults."""
+class FileReport:
+    """What is to be said of a file; it can be used if there are no faults."""
 
     kind: str
     faults: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class SlideReport:
 
 def inspect_slide(
     path: Path, *, source_mpp: float | None = None, quick: bool = False
-) -> SlideReport:
+) -> FileReport:
     """Open a slide, compare its directory with its size, and decode a sample of it.
 
     Parameters
@@ -47,9 +47,9 @@ def inspect_slide(
         slide = open_slide(path, source_mpp=source_mpp)
     except SlideError as error:
         kind = "slide" if path.suffix.lower() in SUFFIXES else "unknown"
-        return SlideReport(kind=kind, faults=[str(error)])
+        return FileReport(kind=kind, faults=[str(error)])
     with slide:
-        report = SlideReport(kind=f"slide ({slide.vendor})", notes=_described(slide))
+        report = FileReport(kind=f"slide ({slide.vendor})", notes=_described(slide))
         if slide.tiff is not None:
             report.faults.extend(_missing(slide.tiff))
         if not quick:

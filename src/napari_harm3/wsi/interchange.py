@@ -26,14 +26,12 @@ from napari_harm3.wsi.features import (
     read_own_bag,
     stored,
 )
+from napari_harm3.wsi.resolution import POWER_MPP
 
 CLAM_CHUNK_ROWS, TRIDENT_CHUNK_ROWS = 512, 1
 DTYPES = (np.dtype(np.float16), np.dtype(np.float32))
 FOLDERS = ("save_path", "savetodir")
 """Under these names CLAM and TRIDENT note the folder they wrote into."""
-
-POWER_MPP = 10.0
-"""Magnification times microns per pixel, as TRIDENT reckons."""
 
 TORCH_STARTS = (b"PK\x03\x04", b"\x80\x02")
 """How files of torch.save begin: today's, and those before torch 1.6."""

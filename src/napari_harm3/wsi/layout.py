@@ -19,12 +19,8 @@ from napari_harm3.wsi.features import (
     own_attributes,
     write_bag,
 )
-from napari_harm3.wsi.patches import (
-    Patches,
-    lay_patches,
-    lost_patches,
-    patch_side,
-)
+from napari_harm3.wsi.patch_pixels import lost_patches
+from napari_harm3.wsi.patches import Patches, lay_patches, patch_side
 from napari_harm3.wsi.slide import Slide
 from napari_harm3.wsi.tissue import Tissue, find_tissue
 

@@ -73,7 +73,7 @@ def overview(slide: Slide, um_per_pixel: float) -> Overview:
         raise SlideError(
             f"{slide.name} would be {columns} x {rows} pixels of {um_per_pixel:g} "
             "microns, too many to seek tissue on: correct its resolution "
-            "(--source-mpp), or seek on larger pixels."
+            "(--source-mpp, or in the Slide panel), or seek on larger pixels."
         )
     down = min(slide.width / columns, slide.height / rows)
     # From twice as fine a level: JPEG smears colour over the edges of a coarse one.

@@ -11,7 +11,8 @@ PLAUSIBLE_MPP = (0.05, 20.0)
 
 USUAL_MPP = (0.1, 2.0)
 POWER_MPP = 10.0
-"""Objective power times microns per pixel; scanners differ by less than two."""
+"""Objective power times microns per pixel, as TRIDENT reckons too; scanners differ by
+less than two."""
 
 UNSTATED = "does not state its resolution (microns per pixel)"
 

@@ -5,6 +5,7 @@ file is plain RGB tiles, they are decoded without it, several times faster.
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 
@@ -17,7 +18,8 @@ from napari_harm3.wsi.alpha import WHITE, background, laid_on
 from napari_harm3.wsi.files import SlideFiles, file_of, shown_name
 from napari_harm3.wsi.levels import Size, levels_among
 from napari_harm3.wsi.resolution import UNSTATED, require_plausible, resolution
-from napari_harm3.wsi.tiff import REDUCTIONS, NotPlainError, TiledTiff
+from napari_harm3.wsi.tiff import REDUCTIONS, TiledTiff
+from napari_harm3.wsi.tiff_pages import NotPlainError
 
 PROBE_TILES = (0.5, 0.3, 0.7)
 """Places of the tiles of level 0 that are decoded both ways at opening."""
@@ -64,22 +66,24 @@ class Slide:
             {} if self._handle is None else dict(self._handle.properties)
         )
         self._tiff, self.reader_note = _with_tiff(self._file, self._handle, why)
-        self._files.watch_parts(self.vendor)
-        # OpenSlide numbers other pictures too, which are none of its levels.
-        self._numbers, self.level_dimensions = self._levels()
-        self.width: int = self.level_dimensions[0][0]
-        self.height: int = self.level_dimensions[0][1]
-        self.level_downsamples: tuple[float, ...] = tuple(
-            (self.width / width + self.height / height) / 2
-            for width, height in self.level_dimensions
-        )
-        self.mpp, self.mpp_source, self.mpp_note = resolution(
-            self._properties, own=self._own_mpp, stated=source_mpp
-        )
-        if self._handle is not None and self._tiff is not None:
-            self._handle.close()
-            self._handle = None
-        self._background = background(self._properties)
+        with ExitStack() as opened:
+            opened.callback(self.close)
+            self._files.watch_parts(self.vendor)
+            # OpenSlide numbers other pictures too, which are none of its levels.
+            self._numbers, self.level_dimensions = self._levels()
+            self.width, self.height = self.level_dimensions[0]
+            self.level_downsamples: tuple[float, ...] = tuple(
+                (self.width / width + self.height / height) / 2
+                for width, height in self.level_dimensions
+            )
+            self.mpp, self.mpp_source, self.mpp_note = resolution(
+                self._properties, own=self._own_mpp, stated=source_mpp
+            )
+            if self._handle is not None and self._tiff is not None:
+                self._handle.close()
+                self._handle = None
+            self._background = background(self._properties)
+            opened.pop_all()
 
     def __enter__(self) -> "Slide":
         return self
@@ -140,8 +144,8 @@ class Slide:
         if self.mpp is None:
             why = self.mpp_note or UNSTATED
             raise SlideError(
-                f"{self.name} {why}: give it in the column 'mpp' of the cohort table, "
-                "or as --source-mpp."
+                f"{self.name} {why}: state it in the column 'mpp' of the cohort table, "
+                "as --source-mpp, or in the Slide panel."
             )
         return self.mpp
 

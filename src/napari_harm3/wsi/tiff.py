@@ -6,7 +6,6 @@ grid, decoding them ourselves gives the same pixels several times faster.
 
 import logging
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -14,19 +13,21 @@ import numpy as np
 import simplejpeg
 import tifffile
 from jaxtyping import Int64, UInt8
-from tifffile import (
-    COMPRESSION,
-    EXTRASAMPLE,
-    PHOTOMETRIC,
-    PLANARCONFIG,
-    TiffFile,
-    TiffPage,
-)
+from tifffile import EXTRASAMPLE, PHOTOMETRIC, TiffFile
 
 from napari_harm3.errors import SlideError
 from napari_harm3.wsi.alpha import on_white
 from napari_harm3.wsi.levels import Size, levels_among
 from napari_harm3.wsi.resolution import Mpp, ome_mpp
+from napari_harm3.wsi.tiff_pages import (
+    COPY_AGAIN,
+    Level,
+    level_of,
+    own_pyramid,
+    pages_of,
+    require_whole_directory,
+    tag_resolution,
+)
 from napari_harm3.wsi.tiles import Tile, TileCache
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -57,35 +58,6 @@ DAMAGE = (
 )
 """What tifffile and the codecs raise on bytes that make no sense."""
 
-COPY_AGAIN = "is damaged in its directory: copy it again."
-
-
-class NotPlainError(SlideError):
-    """Its tiles cannot be decoded here; OpenSlide may know how."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Level:
-    """One level of the pyramid, as its file has it."""
-
-    page: TiffPage
-    width: int
-    height: int
-    tile_width: int
-    tile_height: int
-    offsets: Int64[np.ndarray, "tiles"]
-    counts: Int64[np.ndarray, "tiles"]
-
-    @property
-    def columns(self) -> int:
-        """Tiles in a row."""
-        return -(-self.width // self.tile_width)
-
-    @property
-    def jpeg(self) -> bool:
-        """Whether its tiles are JPEG."""
-        return self.page.compression == COMPRESSION.JPEG
-
 
 class TiledTiff:
     """The tiled levels of a TIFF, from the finest to the coarsest.
@@ -115,15 +87,15 @@ class TiledTiff:
                 f"{path.name} is no TIFF that can be read: copy it again."
             ) from error
         try:
-            _require_whole_directory(self.name, self._file)
+            require_whole_directory(self.name, self._file)
             self.ome = bool(self._file.is_ome)
             pages = (
-                _own_pyramid(self.name, self._file)
+                own_pyramid(self.name, self._file)
                 if self.ome or sizes is None
-                else _pages_of(self.name, self._file, sizes)
+                else pages_of(self.name, self._file, sizes)
             )
             numbers = levels_among([(p.imagewidth, p.imagelength) for p in pages])
-            self.levels = tuple(_level(self.name, pages[number]) for number in numbers)
+            self.levels = tuple(level_of(self.name, pages[one]) for one in numbers)
             self.size = self._file.filehandle.size
         except SlideError:
             self.close()
@@ -223,7 +195,7 @@ class TiledTiff:
         xml = self._file.ome_metadata
         said = ome_mpp(xml, first.width, first.height) if xml else None
         try:
-            return said or _tag_resolution(first.page)
+            return said or tag_resolution(first.page)
         except DAMAGE as error:
             raise SlideError(f"{self.name} {COPY_AGAIN}") from error
 
@@ -285,126 +257,3 @@ def _jpeg(at: Level, data: bytes, reduction: int) -> Tile:
         min_width=at.tile_width // reduction,
         min_factor=reduction,
     )
-
-
-def colour_fault(page: TiffPage) -> str:
-    """Return what keeps a page from being an 8-bit RGB picture; "" if nothing does."""
-    kinds = {
-        PHOTOMETRIC.MINISBLACK: "grey",
-        PHOTOMETRIC.MINISWHITE: "grey",
-        PHOTOMETRIC.PALETTE: "palette colours",
-        PHOTOMETRIC.SEPARATED: "CMYK",
-    }
-    bits, samples = page.bitspersample, page.samplesperpixel
-    if page.photometric not in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR):
-        found = kinds.get(page.photometric, f"{page.photometric.name} colours")
-    elif bits != 8:
-        found = f"{bits} bits a sample"
-    elif samples not in (3, 4):
-        found = f"{samples} samples a pixel"
-    elif page.planarconfig != PLANARCONFIG.CONTIG:
-        found = "colours in separate planes"
-    else:
-        return ""
-    return (
-        f"holds {found}, and a stained slide is 8-bit RGB: export it as such (a "
-        "fluorescence scan is of no use here)."
-    )
-
-
-def missing_codec(page: TiffPage) -> str:
-    """Return the name of a compression that cannot be decoded here; "" if none."""
-    try:
-        tifffile.TIFF.DECOMPRESSORS[page.compression]
-    except KeyError:
-        return str(getattr(page.compression, "name", page.compression))
-    return ""
-
-
-def _require_whole_directory(name: str, file: TiffFile) -> None:
-    """Refuse a file whose directory goes on beyond its end; tifffile would stop there.
-
-    Raises
-    ------
-    SlideError
-        If levels are lost.
-    """
-    handle, form = file.filehandle, file.tiff
-    after = form.offsetsize  # anything but the 0 that ends a directory
-    if len(file.pages):
-        handle.seek(file.pages[-1].offset)
-        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-        handle.seek(tags * form.tagsize, 1)
-        (after,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
-    below = [sub for page in file.pages for sub in getattr(page, "subifds", None) or ()]
-    if after or any(offset >= handle.size for offset in below):
-        raise SlideError(
-            f"{name} is cut short: its directory goes on beyond its end "
-            f"({handle.size} bytes are there). Copy it again."
-        )
-
-
-def _own_pyramid(name: str, file: TiffFile) -> list[TiffPage]:
-    """Return the levels of the largest picture; labels and macros are smaller."""
-    series = max(file.series, key=lambda one: one.size)
-    if series.axes not in ("YXS", "YX"):
-        raise SlideError(
-            f"{name} holds {series.axes} and a slide is one RGB picture (YXS): export "
-            "a single plane."
-        )
-    pages = [level.keyframe for level in series.levels]
-    if any(page.parent is not file for page in pages):
-        raise SlideError(f"{name} spreads over several files: export it as one.")
-    return pages
-
-
-def _pages_of(name: str, file: TiffFile, sizes: tuple[Size, ...]) -> list[TiffPage]:
-    """Return the tiled page of each size, the first if there are several."""
-    pages = [page for page in file.pages if isinstance(page, TiffPage)]
-    tiled = {(p.imagewidth, p.imagelength): p for p in reversed(pages) if p.is_tiled}
-    if missing := [size for size in sizes if size not in tiled]:
-        raise NotPlainError(f"{name} has no plain tiles of level {missing[0]}.")
-    return [tiled[size] for size in sizes]
-
-
-def _level(name: str, page: TiffPage) -> Level:
-    if fault := colour_fault(page):
-        raise SlideError(f"{name} {fault}")
-    if not page.is_tiled:
-        raise NotPlainError(
-            f"{name} is a TIFF in strips, which cannot be read piecewise: convert it "
-            "to a tiled pyramid (vips tiffsave --tile --pyramid)."
-        )
-    if codec := missing_codec(page):
-        raise NotPlainError(
-            f"{name} is compressed as {codec}, which has no decoder here: convert it "
-            "to OME-TIFF."
-        )
-    if page.photometric != PHOTOMETRIC.RGB and page.compression != COMPRESSION.JPEG:
-        raise NotPlainError(
-            f"{name} holds {page.photometric.name} colours that are not packed as "
-            "JPEG: export it as RGB."
-        )
-    tiles = -(-page.imagewidth // page.tilewidth)
-    tiles *= -(-page.imagelength // page.tilelength)
-    if not len(page.dataoffsets) == len(page.databytecounts) == tiles:
-        raise SlideError(f"{name} {COPY_AGAIN}")
-    return Level(
-        page=page,
-        width=page.imagewidth,
-        height=page.imagelength,
-        tile_width=page.tilewidth,
-        tile_height=page.tilelength,
-        offsets=np.asarray(page.dataoffsets, dtype=np.int64),
-        counts=np.asarray(page.databytecounts, dtype=np.int64),
-    )
-
-
-def _tag_resolution(page: TiffPage) -> Mpp | None:
-    """Return microns per pixel of the resolution tags, where they have a unit."""
-    unit = page.tags.valueof("ResolutionUnit", default=1)
-    microns = {2: 25_400.0, 3: 10_000.0}.get(int(unit))
-    if microns is None or "XResolution" not in page.tags:
-        return None
-    x, y = page.resolution
-    return (microns / x, microns / y) if x > 0 and y > 0 else None

@@ -52,7 +52,8 @@ class TileCache:
     @property
     def bytes(self) -> int:
         """What the decoded tiles take."""
-        return self._bytes
+        with self._lock:  # not between a tile that came and one that goes
+            return self._bytes
 
     def clear(self) -> None:
         """Forget every tile."""
