@@ -113,7 +113,8 @@ def test_a_batch_without_any_volume_is_no_accident(training: bool) -> None:
     prediction = network(replace(batch, mri_avail=torch.zeros_like(batch.mri_avail)))
 
     assert prediction.logit.isfinite().all()
-    losses = [loss.item() for loss in prediction.losses.values()]
+    parts = {**prediction.losses, **prediction.logged}
+    losses = [part.item() for part in parts.values()]
     assert losses == [0.0] * 5 * training  # nothing is learned in evaluation
 
 
@@ -131,6 +132,7 @@ def test_what_fills_an_absent_volume_has_no_say(fields) -> None:
 
     assert torch.equal(one.logit, other.logit)
     assert one.losses == other.losses
+    assert one.logged == other.logged
 
 
 def test_in_training_some_mri_has_to_do_without_its_slide() -> None:
@@ -171,10 +173,28 @@ def test_a_missing_input_changes_only_its_own_case() -> None:
 def test_a_missing_time_leaves_no_crossed_term() -> None:
     network, batch = build(), case_batch(1)
 
-    losses = network(without(batch, (0, 0), (1, 0))).losses
+    prediction = network(without(batch, (0, 0), (1, 0)))
+    losses, logged = prediction.losses, prediction.logged
 
-    assert losses["cross"] == losses["contrast"] == 0
-    assert losses["reconstruction"] == losses["own"] > 0
+    assert logged["cross"] == losses["contrast"] == 0
+    assert losses["reconstruction"] == logged["own"] > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "numbers"),
+    [
+        ({}, [0, 0, 1, 1]),
+        ({"share_sequences": True}, [0, 0, 0, 0]),
+        ({"share_times": False}, [0, 1, 2, 3]),
+        ({"share_times": False, "share_sequences": True}, [0, 1, 0, 1]),
+    ],
+)
+def test_a_volume_has_the_encoder_that_the_sharing_leaves_it(fields, numbers) -> None:
+    network = build(**fields)
+    seen = [network.encoder_of(sequence, time) for sequence, time in ALL_ROLES]
+
+    assert len(network.encoders) == max(numbers) + 1
+    assert seen == [network.encoders[number] for number in numbers]
 
 
 def test_absent_volumes_are_asked_nothing() -> None:

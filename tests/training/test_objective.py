@@ -1,24 +1,35 @@
 """What is minimised, against plain arithmetic."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from model_cases import case_batch
+from model_cases import TINY_PATCH_WIDTH, TINY_VOLUME, case_batch
+from napari_harm3.errors import ModelError
 from napari_harm3.models.interface import Prediction
+from napari_harm3.models.registry import MODELS, build_model
 from napari_harm3.training.config import TrainingConfig
 from napari_harm3.training.objective import objective
 
 LOGIT = torch.tensor([2.0, -1.0])
-LOSSES = {"reconstruction": 3.0, "kl": 5.0, "contrast": 7.0, "own": 11.0}
+LOSSES = {"reconstruction": 3.0, "kl": 5.0, "contrast": 7.0}
 CONFIG = TrainingConfig(reconstruction=0.5, kl=0.1, contrast=2.0, l1=0.01, kl_warmup=10)
 
+ONE_A_NETWORK = {
+    entry.network: name
+    for name, entry in MODELS.items()
+    if entry.group != "reference" and "clinical" not in entry.modalities
+}.values()
 
-def asked(*, epoch: int = 99, positive_weight: float = 1.0, **has):
+
+def asked(*, epoch: int = 99, positive_weight: float = 1.0, losses=LOSSES, **has):
     prediction = Prediction(
-        logit=LOGIT, losses={name: torch.tensor(v) for name, v in LOSSES.items()}
+        logit=LOGIT,
+        losses={name: torch.tensor(value) for name, value in losses.items()},
+        logged={"own": torch.tensor(11.0)},
     )
     return objective(
         prediction,
@@ -43,6 +54,38 @@ def test_the_parts_are_weighed_as_the_recipe_says():
     assert log["loss"] == pytest.approx(expected)
     assert log["bce"] == pytest.approx(cross_entropy(1))
     assert log["own"] == 11  # logged, and part of no sum
+
+
+def test_a_loss_that_nothing_weighs_is_refused():
+    losses = LOSSES | {"mine": 5.0}
+
+    with pytest.raises(ModelError, match=r"losses mine: name them in its loss_weights"):
+        asked(losses=losses)
+
+    loss, _ = asked(losses=losses, loss_weights={"mine": 2.0})
+    assert float(loss) == pytest.approx(float(asked()[0]) + 10)
+
+
+@pytest.mark.parametrize("name", ONE_A_NETWORK)
+def test_every_loss_of_a_registered_network_is_weighed(name):
+    network = build_model(
+        name,
+        MODELS[name].sizes["small"],
+        volume_size=TINY_VOLUME,
+        patch_width=TINY_PATCH_WIDTH,
+    )
+    batch = case_batch(2)
+    batch = replace(
+        batch,
+        tumour_mask=torch.ones_like(batch.mri),
+        tumour_mask_avail=batch.mri_avail,
+    )
+
+    loss, _ = objective(
+        network(batch), batch, CONFIG, epoch=0, positive_weight=1.0, network=network
+    )
+
+    assert loss.isfinite()
 
 
 def test_a_pcr_case_weighs_as_much_as_it_is_told():

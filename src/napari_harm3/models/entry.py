@@ -54,6 +54,11 @@ class ModelEntry:
         """What is read of a case: its modalities, and perhaps its annotations."""
         return (*self.modalities, *(["annotation"] if self.annotations else []))
 
+    @property
+    def known_by(self) -> tuple[str, ...]:
+        """By which images a case is known again: those it looks at, all if none."""
+        return tuple(IMAGES & set(self.modalities)) or tuple(IMAGES)
+
     def lacks(self, case: Case, config: ModelConfig) -> tuple[str, ...]:
         """Return the inputs that a case lacks, without which nothing is said of it.
 

@@ -39,9 +39,8 @@ class CaseBatch:
     """True where a volume was annotated, if only to say that it shows no lesion."""
 
     clinical: Float[Tensor, "B c"] | None = None
-    """Columns of the cohort table, standardised on the training part."""
-
-    case_ids: tuple[str, ...] = ()
+    """Columns of the cohort table as numbers, NaN where blank; the network scales
+    them."""
 
     def to(self, device: torch.device | str) -> "CaseBatch":
         """Return the batch on a device."""
@@ -52,6 +51,15 @@ class CaseBatch:
         }
         return replace(self, **moved)
 
+    def repeated(self, row: int, count: int) -> "CaseBatch":
+        """Return one case so many times over; its tensors share their memory."""
+        rows: dict[str, Any] = {
+            item.name: value[row : row + 1].expand(count, *value.shape[1:])
+            for item in fields(self)
+            if isinstance(value := getattr(self, item.name), Tensor)
+        }
+        return replace(self, **rows)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -61,7 +69,11 @@ class Prediction:
     """Log-odds of pCR."""
 
     losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
-    """Unweighted auxiliary terms, by name; the objective weighs them."""
+    """Unweighted auxiliary terms, by name; the objective weighs them, and refuses one
+    that has no weight."""
+
+    logged: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """Figures by name that are only logged, beside the losses."""
 
     attn: dict[str, Tensor] = field(default_factory=dict)
     """``pooling`` [B, k, N], ``cross`` [B, k, M] and ``mri_mask`` [B, M], which MRI

@@ -265,7 +265,7 @@ def build_model(
     Raises
     ------
     ModelError
-        If there is no such method.
+        If there is no such method, or its network cannot be imported.
     """
     from napari_harm3.models.memory_layout import put_channels_last
 
@@ -274,7 +274,14 @@ def build_model(
     if "clinical" in entry.modalities:
         shape["clinical_width"] = clinical_width
     module, _, kind = entry.network.partition(":")
-    network: nn.Module = getattr(import_module(module), kind)(config, **shape)
+    try:
+        build = getattr(import_module(module), kind)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(
+            f"The network of '{name}' cannot be built ({error}): correct the package "
+            "that brings it, or remove it."
+        ) from error
+    network: nn.Module = build(config, **shape)
     put_channels_last(network)
     return network
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from napari_harm3.errors import ModelError
 from napari_harm3.models.interface import CaseBatch, Prediction
 from napari_harm3.training.config import TrainingConfig
 
@@ -34,6 +35,11 @@ def objective(
         How much a pCR case weighs.
     network
         What was asked; it may bring an L1 norm and the weights of its own losses.
+
+    Raises
+    ------
+    ModelError
+        If a loss has no weight.
     """
     parts = {
         "bce": binary_cross_entropy_with_logits(
@@ -51,9 +57,13 @@ def objective(
         "contrast": config.contrast,
         **getattr(network, "loss_weights", {}),
     }
-    weighed = [weights[name] * part for name, part in parts.items() if name in weights]
-    loss = torch.stack(weighed).sum()
+    if unweighed := sorted(parts.keys() - weights.keys()):
+        raise ModelError(
+            f"Nothing weighs the network's losses {', '.join(unweighed)}: name them in "
+            "its loss_weights, or hand them on as logged."
+        )
+    loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
     if config.l1 and hasattr(network, "l1"):
         loss = loss + config.l1 * network.l1()
-    log = parts | {"loss": loss}
+    log = parts | prediction.logged | {"loss": loss}
     return loss, {name: float(value.detach()) for name, value in log.items()}

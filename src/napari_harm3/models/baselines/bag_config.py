@@ -6,10 +6,14 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
-from napari_harm3.models.config import SLIDE, ModelConfig
-
-Count = Annotated[int, Field(ge=1, le=4096)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from napari_harm3.models.config import (
+    SLIDE,
+    Count,
+    Dropout,
+    ModelConfig,
+    Share,
+    require_whole_heads,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -53,7 +57,7 @@ class ClamConfig(BagConfig):
     attention_width: Count = 256
     """Hidden width of the gated attention."""
 
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    dropout: Dropout = 0.25
     """Of the features that are brought to that length."""
 
     instances: Count = 8
@@ -108,15 +112,12 @@ class TransMilConfig(BagConfig):
     exact_below: Annotated[int, Field(ge=0)] = 2000
     """Tokens below which attention is exact instead; 0 for never, as in the paper."""
 
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Dropout = 0.1
     """Of what an attention layer adds; the paper is silent."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"heads = {self.heads} does not divide the token's width {self.width}"
-            )
+        require_whole_heads(self.width, heads=self.heads)
         return self
 
 

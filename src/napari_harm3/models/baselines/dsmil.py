@@ -16,7 +16,6 @@ Row of Table 1: none; an anchor beyond the paper, from the slide alone.
 * Values are made after the weighted mean, which is the same for a linear map.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from napari_harm3.models.baselines.bag_config import DsmilConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
-from napari_harm3.models.layers.attention import Tap
+from napari_harm3.models.layers.attention import Tap, likeness
 from napari_harm3.models.layers.bags import padded_weights, real_patches
 from napari_harm3.models.layers.known_labels import known_cross_entropy
 from napari_harm3.models.layers.patch_scale import PatchScale
@@ -84,6 +83,5 @@ class Dsmil(nn.Module):
         hidden = self.project(self.scale(patches))
         best, critical = self.classify_instance(hidden).max(dim=0)
         query = self.to_query(hidden)
-        likeness = query[critical] @ query.T / math.sqrt(query.shape[-1])
-        weights = self.tap(likeness.softmax(dim=-1))
+        weights = self.tap(likeness(query[critical], query).softmax(dim=-1))
         return best, weights @ hidden, weights

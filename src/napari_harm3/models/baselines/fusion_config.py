@@ -6,13 +6,16 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
-from napari_harm3.models.config import SLIDE, ModelConfig
+from napari_harm3.models.config import (
+    SLIDE,
+    Count,
+    Dropout,
+    ModelConfig,
+    OutputStride,
+    require_whole_heads,
+)
 
-Count = Annotated[int, Field(ge=1, le=4096)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
-Depthwise = Literal[1, 2, 4, 8]
-InPlane = Literal[4, 8, 16, 32]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -25,7 +28,7 @@ class FusionConfig(ModelConfig):
     base_channels: Count = 64
     """Channels of its first stage; 64 as in HARM3."""
 
-    output_stride: tuple[Depthwise, InPlane, InPlane] = (8, 16, 16)
+    output_stride: OutputStride = (8, 16, 16)
     """Grid voxels per cell of its feature map along z, y, x; as in HARM3."""
 
 
@@ -56,15 +59,12 @@ class HmcatConfig(FusionConfig):
     patch_um: Annotated[float, Field(gt=0)] = 112.0
     """Distance of neighbouring patches in micrometres: 224 pixels of 0.5."""
 
-    dropout: Share = 0.25
+    dropout: Dropout = 0.25
     """Everywhere but in the encoder; inferred from MCAT."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"heads = {self.heads} does not divide the token's width {self.width}"
-            )
+        require_whole_heads(self.width, heads=self.heads)
         return self
 
 
@@ -83,7 +83,7 @@ class M2FusionConfig(FusionConfig):
     attention_width: Count = 128
     """Hidden width of the gated attention; we know of no published value."""
 
-    dropout: Share = 0.25
+    dropout: Dropout = 0.25
     """Of patches and of the MLP; we know of no published value."""
 
     contrast_times: Weight = 0.1
@@ -110,7 +110,7 @@ class LateFusionConfig(FusionConfig):
     attention_width: Count = 256
     """Hidden width of the gated attention; as in CLAM."""
 
-    dropout: Share = 0.25
+    dropout: Dropout = 0.25
     """Of patches and of the pooled MRI; as in CLAM."""
 
     alone: Weight = 0.5
@@ -126,7 +126,7 @@ class ConcatMlpConfig(FusionConfig):
     hidden: Count = 256
     """Hidden width of the MLP."""
 
-    dropout: Share = 0.25
+    dropout: Dropout = 0.25
     """Of the MLP."""
 
 

@@ -40,7 +40,7 @@ from torch.nn.functional import layer_norm
 from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
 from napari_harm3.models.baselines.fusion_config import HmcatConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
-from napari_harm3.models.layers.attention import Tap, masked_softmax
+from napari_harm3.models.layers.attention import Tap, likeness, masked_softmax
 from napari_harm3.models.layers.gated_attention import GatedAttention
 from napari_harm3.models.layers.patch_scale import PatchScale
 from napari_harm3.models.layers.resnet3d import ResNet3d
@@ -171,8 +171,7 @@ class CoAttention(nn.Module):
         mask: Bool[Tensor, "B N"],
     ) -> tuple[Float[Tensor, "B M C"], Float[Tensor, "B M N"]]:
         """Return an answer to every MRI token, and the attention that made it."""
-        query = self.to_query(mri) / math.sqrt(mri.shape[-1])
-        scores = query @ self.to_key(slide).transpose(1, 2)
+        scores = likeness(self.to_query(mri), self.to_key(slide))
         attention = self.tap(masked_softmax(scores, mask[:, None]))
         return self.out(attention @ self.to_value(slide)), attention
 

@@ -34,6 +34,7 @@ from napari_harm3.models.baselines.fusion_config import M2FusionConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
 from napari_harm3.models.layers.attention import Tap, masked_softmax
 from napari_harm3.models.layers.gated_attention import GatedAttention
+from napari_harm3.models.layers.masked_mean import masked_mean
 from napari_harm3.models.layers.patch_scale import PatchScale
 from napari_harm3.models.layers.resnet3d import ResNet3d
 
@@ -138,6 +139,5 @@ def contrast_of_times(
     The mean over the cases whose label is known.
     """
     similarity = cosine_similarity(pre, post)
-    known = ~label.isnan()
     terms = torch.where(label > 0.5, similarity.relu(), 1 - similarity)
-    return (terms * known).sum() / known.sum().clamp(min=1)
+    return masked_mean(terms, ~label.isnan())

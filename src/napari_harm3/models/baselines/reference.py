@@ -1,6 +1,7 @@
 """What is easy: rows that a network must beat before it is worth a look.
 
-Each is fitted at once, by `fit`, on all training cases; nothing is drawn.
+Each is fitted at once, by `fit`, on the cases that are fitted: the training part
+without its inner part. Nothing is drawn.
 
 Reference: none; *tumour volume ratio* is how RECIST-like criteria read a response.
 """

@@ -32,6 +32,7 @@ from torch.nn.functional import interpolate
 from napari_harm3.cohort.case import SEQUENCES, TIMES
 from napari_harm3.models.baselines.volume_config import RpNet3dConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
+from napari_harm3.models.layers.masked_mean import masked_mean
 from napari_harm3.models.layers.strides import Steps, halving_steps
 
 LEVELS = 5
@@ -51,7 +52,7 @@ Taps = tuple[Tensor, Tensor, Tensor]
 
 
 class RpNet3d(nn.Module):
-    """Four volumes in, the log-odds of pCR and two segmentations out.
+    """Four volumes in, the log-odds of pCR out, and two segmentations' losses.
 
     Parameters
     ----------
@@ -97,7 +98,6 @@ class RpNet3d(nn.Module):
         return Prediction(
             logit=self.head(torch.cat(compared, dim=1)).squeeze(1),
             losses=_losses(segmentation, batch),
-            latents={"segmentation": segmentation.detach()},  # B, T, 1, D, H, W
             feature_maps={
                 f"{sequence}_{time}": taps[1]
                 for sequence in SEQUENCES
@@ -220,4 +220,4 @@ def dice_loss(
     chance, marked = logits.float().sigmoid().flatten(1), target.flatten(1)
     both = (chance * marked).sum(dim=1)
     dice = (2 * both + SMOOTH) / (chance.sum(dim=1) + marked.sum(dim=1) + SMOOTH)
-    return ((1 - dice) * applies).sum() / applies.sum().clamp(min=1)
+    return masked_mean(1 - dice, applies)

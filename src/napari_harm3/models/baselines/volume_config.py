@@ -8,13 +8,13 @@ from pydantic.dataclasses import dataclass
 
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.config import STRICT
-from napari_harm3.models.config import ModelConfig
-
-Count = Annotated[int, Field(ge=1, le=4096)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Depthwise = Literal[1, 2, 4, 8]
-InPlane = Literal[2, 4, 8, 16]
-Quartered = Literal[4, 8, 16, 32]
+from napari_harm3.models.config import (
+    Count,
+    Dropout,
+    HalvedStride,
+    ModelConfig,
+    OutputStride,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -36,11 +36,11 @@ class C3dConfig(VolumeConfig):
     base_channels: Count = 64
     """Channels of the first convolution; the last have eight times as many."""
 
-    output_stride: tuple[Depthwise, InPlane, InPlane] = (8, 16, 16)
+    output_stride: HalvedStride = (8, 16, 16)
     """Grid voxels per cell of the last map along z, y, x. The paper's pools come to
     this stride before its last convolution; smaller ones leave late pools out."""
 
-    dropout: Share = 0.5
+    dropout: Dropout = 0.5
     """Before the last layer, as in the paper."""
 
 
@@ -57,7 +57,7 @@ class ResNet3dConfig(VolumeConfig):
     """Channels of the first stage; the last has eight times as many (four times
     that in a ResNet-50)."""
 
-    output_stride: tuple[Depthwise, Quartered, Quartered] = (8, 16, 16)
+    output_stride: OutputStride = (8, 16, 16)
     """Grid voxels per cell of the last map along z, y, x; later stages are dilated
     instead of strided once it is reached. The paper's is 32, for flat photographs."""
 
@@ -100,7 +100,7 @@ class RpNet3dConfig(VolumeConfig):
     base_channels: Count = 16
     """Channels of the U-Net's first level; the fifth has sixteen times as many."""
 
-    output_stride: tuple[Depthwise, InPlane, InPlane] = (8, 16, 16)
+    output_stride: HalvedStride = (8, 16, 16)
     """Grid voxels per cell of the fifth level along z, y, x; later levels are not
     strided once it is reached. The authors' is 16 along every axis."""
 
@@ -110,7 +110,7 @@ class RpNet3dConfig(VolumeConfig):
     tap_channels: Count = 32
     """Channels that each of the three differences is brought to."""
 
-    dropout: Share = 0.3
+    dropout: Dropout = 0.3
     """Share of channels dropped between the two convolutions of a level."""
 
     dice_weight: Annotated[float, Field(ge=0)] = 0.2

@@ -7,12 +7,15 @@ from pydantic.dataclasses import dataclass
 
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.config import STRICT
-from napari_harm3.models.config import INPUTS, ModelConfig
-
-Count = Annotated[int, Field(ge=1, le=4096)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Depthwise = Literal[1, 2, 4, 8]
-InPlane = Literal[4, 8, 16, 32]
+from napari_harm3.models.config import (
+    INPUTS,
+    Count,
+    Dropout,
+    ModelConfig,
+    OutputStride,
+    Share,
+    require_whole_heads,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -32,7 +35,7 @@ class Harm3Config(ModelConfig):
     """Channels of its first stage; the last has eight times as many (four times
     that in a ResNet-50). 512 matches the paper's d_k."""
 
-    output_stride: tuple[Depthwise, InPlane, InPlane] = (8, 16, 16)
+    output_stride: OutputStride = (8, 16, 16)
     """Grid voxels per cell of the feature map along z, y, x; the paper is silent.
     Stem and max-pool halve y and x alone; later stages are dilated instead of strided
     once it is reached."""
@@ -122,11 +125,11 @@ class Harm3Config(ModelConfig):
     head_width: Count = 128
     """Hidden width of the MLP; the paper is silent."""
 
-    dropout: Share = 0.1
+    dropout: Dropout = 0.1
     """Of the MLP; the paper is silent."""
 
     # Beyond the paper
-    slide_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    slide_dropout: Dropout = 0.25
     """Share of the cases of a training step whose MRI has to do without the slide.
     Eq. (7) lets the slide speak through the weights of its attention, which is learned
     in an epoch; the volumes, which take many, are then never learned."""
@@ -155,13 +158,13 @@ class Harm3Config(ModelConfig):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
-        for name in ("sequence_heads", "pooling_heads", "cross_heads"):
-            heads = getattr(self, name)
-            if self.width % heads:
-                raise ValueError(
-                    f"{name} = {heads} does not divide the token's width {self.width} "
-                    "(8 x base_channels)"
-                )
+        require_whole_heads(
+            self.width,
+            called="8 x base_channels",
+            sequence_heads=self.sequence_heads,
+            pooling_heads=self.pooling_heads,
+            cross_heads=self.cross_heads,
+        )
         return self
 
 

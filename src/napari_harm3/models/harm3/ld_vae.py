@@ -34,9 +34,10 @@ class Latent:
 class VaeBranch(nn.Module):
     """Encoder E_i, decoder D_i and the split of one time point.
 
-    It begins as a passage: the features go through nearly as they are. Drawn at random,
-    its layers and a unit of noise leave next to nothing of what was seen, and there is
-    an easier way to a low loss: by the slide.
+    It begins as a passage: its layers change nothing, and the noise is small. The two
+    GELUs on the way remain: what stands out of a token goes through, what lies below
+    its mean is mostly lost. Drawn at random, its layers and a unit of noise leave next
+    to nothing of what was seen, and there is an easier way to a low loss: by the slide.
     """
 
     def __init__(self, config: Harm3Config) -> None:
@@ -67,7 +68,8 @@ class VaeBranch(nn.Module):
         log_variance = tokens_of(self.to_log_variance(hidden)).clamp(-10, 10)
         z = mean
         if sample:
-            # Drawn in the order of the tokens, whatever lies in memory.
+            # In the order of rows and tokens, whatever lies in memory: what a case
+            # draws depends on its row in the batch.
             noise = torch.randn_like(mean, memory_format=torch.contiguous_format)
             z = mean + noise * (log_variance / 2).exp()
         return Latent(

@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity
 
 from napari_harm3.models.harm3.config import Harm3Config
 from napari_harm3.models.harm3.ld_vae import Decoupled, Latent
+from napari_harm3.models.layers.masked_mean import masked_mean
 
 PerCase = Float[Tensor, "B"]
 Scalar = Float[Tensor, ""]
@@ -153,12 +154,6 @@ def contrastive_error(
     return balance * apart + (1 - balance) * alike
 
 
-def masked_mean(values: Tensor, mask: Bool[Tensor, "..."]) -> Scalar:
-    """Return the mean where a mask holds; zero if it holds nowhere."""
-    kept = torch.where(mask, values, torch.zeros_like(values))
-    return kept.sum() / mask.sum().clamp(min=1)
-
-
 def compared_by_token(
     aligned: Bool[Tensor, "B"], config: Harm3Config
 ) -> Bool[Tensor, "B"]:
@@ -170,5 +165,4 @@ def compared_by_token(
 
 def _over_times(values: Sequence[PerCase], present: Bool[Tensor, "B T"]) -> PerCase:
     """Return the mean over the present times; zero where there is none."""
-    kept = torch.where(present, torch.stack(list(values), dim=1), 0.0)
-    return kept.sum(dim=1) / present.sum(dim=1).clamp(min=1)
+    return masked_mean(torch.stack(list(values), dim=1), present, dim=1)

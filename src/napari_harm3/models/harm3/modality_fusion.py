@@ -111,7 +111,6 @@ class CrossAttention(nn.Module):
         self.to_query = nn.Linear(width, width, bias=False)  # W_Q
         self.to_key = nn.Linear(width, width, bias=False)  # W_K
         self.to_value = nn.Linear(width, width, bias=False)  # W_V
-        self.tap = Tap("cross")
 
     def forward(
         self,
@@ -134,7 +133,7 @@ class CrossAttention(nn.Module):
         key = split_heads(self.to_key(mri), self.heads)
         value = split_heads(self.to_value(mri), self.heads)
         scores = likeness(query, key)
-        attention = self.tap(masked_softmax(scores, mask[:, None, None]))  # Eq. (6)
+        attention = masked_softmax(scores, mask[:, None, None])  # Eq. (6)
         fused = (attention @ value).transpose(1, 2).flatten(2)  # Eq. (7)
         if self.residual:
             fused = fused + wsi

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from napari_harm3.cohort.case import SEQUENCES, TIMES
 from napari_harm3.models.harm3.config import Harm3Config
 from napari_harm3.models.harm3.ld_vae import Latent, LdVae, normalised_tokens
 from napari_harm3.models.harm3.losses import (
@@ -31,8 +32,6 @@ from napari_harm3.models.harm3.sequence_fusion import (
 )
 from napari_harm3.models.interface import CaseBatch, Prediction
 from napari_harm3.models.layers.resnet3d import ResNet3d
-
-SEQUENCES, TIMES = ("t1", "t2"), ("pre", "post")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,35 +88,12 @@ class Harm3(nn.Module):
             [LdVae(config) for _ in range(copies if config.ld_vae else 0)]
         )
         self.token_grid = token_grid(config, volume_size)
-        streams = 2 if config.temporal == "sum" else 4
-        self.sequence_fusion: SequenceFusion | None = None
-        if config.attention_1:
-            position = None
-            if config.relative_position:
-                position = RelativePosition(
-                    grid=self.token_grid, streams=streams, heads=config.sequence_heads
-                )
-            self.sequence_fusion = SequenceFusion(
-                width=width,
-                heads=config.sequence_heads,
-                layers=config.sequence_layers,
-                position=position,
-                streams=streams if config.stream_embedding else 0,
-            )
+        self.sequence_fusion = _sequence_fusion(config, self.token_grid)
         self.absent: nn.Parameter | None = None
         if config.missing == "tokens":
-            shape = (streams * math.prod(self.token_grid), width)
+            shape = (_streams(config) * math.prod(self.token_grid), width)
             self.absent = nn.Parameter(torch.randn(shape) / math.sqrt(width))
-        self.pooling: BagPooling | LearnedQueries = LearnedQueries(
-            tokens=config.wsi_tokens, width=width
-        )
-        if config.slide:
-            self.pooling = BagPooling(
-                patch_width=patch_width,
-                width=width,
-                tokens=config.wsi_tokens,
-                heads=config.pooling_heads,
-            )
+        self.pooling = _pooling(config, patch_width)
         self.modality_fusion: CrossAttention | None = None
         if config.attention_2:
             self.modality_fusion = CrossAttention(
@@ -148,7 +124,8 @@ class Harm3(nn.Module):
             logit = logit + self.clinical(batch.clinical)
         return Prediction(
             logit=logit,
-            losses=self._losses(outcomes),
+            losses=_over_cases(outcomes, ("reconstruction", "kl", "contrast")),
+            logged=_over_cases(outcomes, ("own", "cross")),
             attn=attention,
             latents=self._latents(batch, outcomes),
             feature_maps={
@@ -180,7 +157,10 @@ class Harm3(nn.Module):
         return fused
 
     def _slides_shown(self, batch: CaseBatch) -> Bool[Tensor, "B"]:
-        """Return whose slide is looked at; in training some MRI is left alone."""
+        """Return whose slide is looked at; in training some MRI is left alone.
+
+        It is drawn by row of the batch, not by case.
+        """
         share = self.config.slide_dropout
         if not (self.training and share):
             return batch.wsi_avail
@@ -202,6 +182,12 @@ class Harm3(nn.Module):
     def vae_of(self, sequence: int) -> LdVae:
         """Return the LD-VAE of T1 (0) or T2 (1), which may be one and the same."""
         return cast(LdVae, self.vaes[sequence % len(self.vaes)])
+
+    def encoder_of(self, sequence: int, time: int) -> nn.Module:
+        """Return the encoder of T1 (0) or T2 (1) before (0) or after (1) therapy."""
+        times = 1 if self.config.share_times else len(TIMES)
+        number = sequence * times + time % times
+        return self.encoders[number % len(self.encoders)]
 
     def l1(self) -> Float[Tensor, ""]:
         """Return the L1 norm of section 3.2, over the fusion's and head's matrices.
@@ -251,14 +237,12 @@ class Harm3(nn.Module):
         The times are stacked along the batch, so that a shared encoder runs once and
         its batch norm sees both.
         """
-        copies = len(self.encoders) // (1 if self.config.share_times else 2)
-        first = (number % copies) * (1 if self.config.share_times else 2)
         if self.config.share_times:
-            rows = self._encode(self.encoders[first], volumes, available)
+            rows = self._encode(self.encoder_of(number, 0), volumes, available)
             return rows[:, 0], rows[:, 1]
         pre, post = (
             self._encode(
-                self.encoders[first + time],
+                self.encoder_of(number, time),
                 volumes[:, time : time + 1],
                 available[:, time : time + 1],
             )[:, 0]
@@ -299,15 +283,6 @@ class Harm3(nn.Module):
             maps=maps,
         )
 
-    def _losses(self, outcomes: Sequence[SequenceOutcome]) -> dict[str, Tensor]:
-        if not outcomes[0].terms:
-            return {}
-        names = ("reconstruction", "kl", "contrast", "own", "cross")
-        return {
-            name: mean_over_cases([outcome.terms[name] for outcome in outcomes])
-            for name in names
-        }
-
     def _latents(
         self, batch: CaseBatch, outcomes: Sequence[SequenceOutcome]
     ) -> dict[str, Tensor]:
@@ -346,6 +321,56 @@ def token_grid(config: Harm3Config, volume_size: Sequence[int]) -> Grid:
 def present_rows(available: Bool[Tensor, "B t"]) -> Int[Tensor, "P"]:
     """Return which rows of the flattened volumes are present."""
     return available.flatten().nonzero().squeeze(1)
+
+
+def _over_cases(
+    outcomes: Sequence[SequenceOutcome], names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the named terms as means; none outside training."""
+    if not outcomes[0].terms:
+        return {}
+    return {
+        name: mean_over_cases([outcome.terms[name] for outcome in outcomes])
+        for name in names
+    }
+
+
+def _streams(config: Harm3Config) -> int:
+    """Return how many token sequences Attention-1 sees."""
+    return len(SEQUENCES) * (1 if config.temporal == "sum" else len(TIMES))
+
+
+def _sequence_fusion(config: Harm3Config, grid: Grid) -> SequenceFusion | None:
+    """Return Attention-1, unless it is left out."""
+    if not config.attention_1:
+        return None
+    streams = _streams(config)
+    position = None
+    if config.relative_position:
+        position = RelativePosition(
+            grid=grid, streams=streams, heads=config.sequence_heads
+        )
+    return SequenceFusion(
+        width=config.width,
+        heads=config.sequence_heads,
+        layers=config.sequence_layers,
+        position=position,
+        streams=streams if config.stream_embedding else 0,
+    )
+
+
+def _pooling(config: Harm3Config, patch_width: int) -> BagPooling | LearnedQueries:
+    """Return what pools the bag, or asks in place of the slide."""
+    # Drawn in any case, so that a seed gives the weights that it always gave.
+    queries = LearnedQueries(tokens=config.wsi_tokens, width=config.width)
+    if not config.slide:
+        return queries
+    return BagPooling(
+        patch_width=patch_width,
+        width=config.width,
+        tokens=config.wsi_tokens,
+        heads=config.pooling_heads,
+    )
 
 
 def _encoder(config: Harm3Config) -> nn.Module:

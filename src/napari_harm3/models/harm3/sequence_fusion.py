@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from napari_harm3.models.layers.attention import (
-    Tap,
     likeness,
     masked_softmax,
     split_heads,
@@ -52,7 +51,6 @@ class SelfAttentionLayer(nn.Module):
         self.heads = heads
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.tap = Tap("self")
         self.out = nn.Linear(width, width)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
@@ -86,7 +84,7 @@ class SelfAttentionLayer(nn.Module):
         scores = likeness(query, key)
         if bias is not None:
             scores = scores + bias
-        attention = self.tap(masked_softmax(scores, mask[:, None, None]))
+        attention = masked_softmax(scores, mask[:, None, None])
         mixed = (attention @ value).transpose(1, 2).flatten(2)
         tokens = tokens + self.out(mixed)
         return tokens + self.feed_forward(self.norm_2(tokens) + told)

@@ -19,8 +19,7 @@ class Tap(nn.Module):
     ----------
     kind
         What passes: ``pooling`` (what patches weigh, [B, heads, k, N], [B, k, N] or,
-        bag by bag, [k, n]), ``self`` [B, heads, M, M] and ``cross`` [B, heads, k, M]
-        for the other attentions, ``head`` [B, k, C] for the tokens that are judged.
+        bag by bag, [k, n]), or ``head`` [B, k, C] for the tokens that are judged.
     """
 
     def __init__(self, kind: str) -> None:
