@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from napari_harm3.artifacts import atomic_path, write_text
+from napari_harm3.artifacts import atomic_path, read_record, write_text
 from napari_harm3.errors import sentence
 
 FULL = """
@@ -78,3 +78,19 @@ def test_an_error_of_something_else_keeps_its_words(tmp_path, error, told):
         raise error
 
     assert sentence(met.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'["checks"]', b"7", b"\xff", b"[" * 100_000]
+)
+def test_what_holds_no_object_is_as_if_it_were_not_there(tmp_path, content):
+    (tmp_path / "checks.json").write_bytes(content)
+
+    assert read_record(tmp_path / "checks.json") == {}
+    assert read_record(tmp_path / "absent.json") == {}
+
+
+def test_an_object_comes_back_as_it_was_kept(tmp_path):
+    write_text(tmp_path / "checks.json", '{"key": "ä"}')
+
+    assert read_record(tmp_path / "checks.json") == {"key": "ä"}

@@ -11,8 +11,10 @@ import numpy as np
 from model_cases import TINY_PATCH_WIDTH, TINY_VOLUME, tiny_config
 from napari_harm3.cohort.case import ROLES, Case
 from napari_harm3.cohort.table import Cohort
+from napari_harm3.config import to_plain
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import CaseItem
+from napari_harm3.data.made import MadeMri, rows_of
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.mri.config import MriConfig
 from napari_harm3.training.config import RunConfig, TrainingConfig
@@ -93,13 +95,19 @@ def prepared_on_disk(folder: Path, number: int, **fields: object) -> PreparedCas
     volumes, bag = folder / f"{case.case_id}.npy", folder / f"{case.case_id}.h5"
     np.save(volumes, item.mri)
     sources = {role: content_of(f"{case.case_id} {role}") for role in ROLES}
-    about = {
-        "affine": np.eye(4).tolist(),
-        "available": [[True, True], [True, True]],
-        "aligned": True,
-        "sources": sources,
-    }
-    volumes.with_suffix(".json").write_text(json.dumps(about))
+    made = MadeMri(
+        recipe={},
+        sources=sources,
+        contents={},
+        stamps={},
+        affine=rows_of(np.eye(4)),
+        available=rows_of(item.available),
+        aligned=True,
+        transforms={},
+        registrations={},
+        warnings={},
+    )
+    volumes.with_suffix(".json").write_text(json.dumps(to_plain(made)))
     write_bag(bag, item.features)
     return PreparedCase(
         case=case,

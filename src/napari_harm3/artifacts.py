@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 CHUNK_BYTES = 1 << 20
 
@@ -72,6 +73,16 @@ def _told_of(path: Path) -> Iterator[None]:
         raise
 
 
+def numbered(folder: Path, prefix: str) -> list[Path]:
+    """Return the folders in a folder that are named by prefix and number, in order."""
+    found = [
+        path
+        for path in folder.glob(f"{prefix}*")
+        if path.is_dir() and path.name.removeprefix(prefix).isdecimal()
+    ]
+    return sorted(found, key=lambda path: int(path.name.removeprefix(prefix)))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically."""
     with atomic_path(path) as temporary:
@@ -88,12 +99,27 @@ def write_json(path: Path, plain: object) -> None:
     write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the JSON object that was kept in a file; an empty one if it holds none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def write_csv(
-    path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]
+    path: Path,
+    rows: Iterable[Mapping[str, object]],
+    columns: Sequence[str],
+    *,
+    lineterminator: str = "\n",
 ) -> None:
     """Write columns of rows as a table, atomically; None is a blank."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(
+        text, columns, lineterminator=lineterminator, extrasaction="ignore"
+    )
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

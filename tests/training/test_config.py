@@ -49,6 +49,15 @@ def test_what_is_out_of_bounds_is_refused(field, value):
         TrainingConfig(**{field: value})
 
 
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.9, 0.1)])
+def test_patches_that_are_kept_are_some_and_in_order(shares):
+    with pytest.raises(ValidationError, match=r"patch_keep[\s\S]*leaves no patches"):
+        TrainingConfig(patch_keep=shares)
+
+    assert TrainingConfig(patch_keep=(0.0, 0.5)).patch_keep == (0.0, 0.5)
+    assert TrainingConfig(patch_keep=(1.0, 1.0)).patch_keep == (1.0, 1.0)
+
+
 def test_an_unknown_method_is_said():
     with pytest.raises(ConfigError, match="no method 'harm4'"):
         RunConfig.of("harm4", "small")

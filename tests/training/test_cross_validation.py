@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,16 @@ from napari_harm3.training.cross_validation import (
     cross_validate,
     trainable,
 )
-from napari_harm3.training.fold import fitted_temperature, youden_threshold
+from napari_harm3.training.fold import (
+    _held_out,
+    fitted_temperature,
+    youden_threshold,
+)
 from napari_harm3.training.run import check_cases, evaluate_run, open_run
 from training_cases import (
     cohort_of,
     made_up_case,
+    made_up_item,
     prepared_on_disk,
     tiny_run,
     write_bag,
@@ -291,3 +297,27 @@ def test_the_temperature_cools_what_is_too_sure():
     label = (rng.random(4000) < 1 / (1 + np.exp(-logits))).astype(int)
 
     assert fitted_temperature(label, 3 * logits) == pytest.approx(3, rel=0.1)
+
+
+@pytest.mark.parametrize("cases", [8, 24, 60])
+@pytest.mark.parametrize("size", [0.5, 2.0, 10.0])
+def test_an_inner_part_without_a_fault_makes_no_fold_sure_of_all(cases, size):
+    label = np.arange(cases) % 2
+    logits = size * (2.0 * label - 1)
+
+    found = fitted_temperature(label, logits)
+
+    assert 0.1 < found < 1.001
+    assert np.abs(logits / found).max() < size + 3
+
+
+def test_cases_keep_their_order_where_probabilities_have_none():
+    logits = np.array([40.0, 60.0, 50.0, 70.0])
+    engine = SimpleNamespace(
+        logits=lambda cases, **_: logits, config=RunConfig.of("c3d", "small")
+    )
+
+    said = _held_out(engine, [made_up_item(number) for number in range(4)], 1.0)
+
+    assert {row["probability"] for row in said["predictions"]} == {1.0}
+    assert (said["auc"], said["metrics"]["auc"], said["metrics"]["ap"]) == (1, 1, 1)

@@ -55,6 +55,39 @@ def test_absent_volumes_have_no_say():
     assert figures[0] == figures[1]
 
 
+def test_latents_that_are_alike_in_every_case_carry_nothing():
+    rng = torch.Generator().manual_seed(0)
+    alike = torch.randn(1, *SHAPE[1:], generator=rng).expand(SHAPE)
+    health = Health()
+
+    health.add(latents(alike, alike))
+    found = health.figures({"own": 1.0, "cross": 1.0})
+
+    assert found["active_units"] == 0
+    assert [text.split()[0] for text in unhealthy(found)] == ["active_units"]
+
+
+def test_one_dead_branch_is_not_hidden_by_the_others():
+    mean = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    mean[:, 1, 0] = mean[:1, 1, 0].clone()
+    health = Health()
+
+    health.add(latents(mean, mean))
+
+    assert health.figures({})["active_units"] == 0
+
+
+def test_a_sequence_that_nobody_has_is_no_dead_branch():
+    mean = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    said = latents(mean, mean)
+    said["available"][:, 1] = False
+    health = Health()
+
+    health.add(said)
+
+    assert health.figures({})["active_units"] == 1
+
+
 def test_a_network_without_latents_has_no_figures():
     health = Health()
 

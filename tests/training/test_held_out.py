@@ -43,3 +43,17 @@ def test_a_case_that_two_repeats_held_out_stands_there_twice(tmp_path):
     found = read_held_out(tmp_path)
 
     assert [fold.case_id for fold in found.folds] == [("C1", "C2"), ("C1",)]
+
+
+def test_a_run_says_whose_its_cases_are(tmp_path):
+    (tmp_path / "predictions.csv").write_text(SOUND)
+    assert read_held_out(tmp_path).patient == ("C1", "C2")
+
+    (tmp_path / "cases.json").write_text('{"C1": {}, "C2": {"patient": "C1"}}')
+    found = read_held_out(tmp_path)
+
+    assert found.patient == ("C1", "C1")
+    assert found.folds[0].patient == ("C1", "C1")
+    (tmp_path / "cases.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"cases\.json cannot be read"):
+        read_held_out(tmp_path)

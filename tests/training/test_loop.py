@@ -9,7 +9,9 @@ import torch
 from model_cases import TINY_PATCH_WIDTH
 from napari_harm3.errors import TrainingError
 from napari_harm3.models.registry import build_model
+from napari_harm3.training import loop
 from napari_harm3.training.config import RunConfig
+from napari_harm3.training.cost import Stopwatch
 from napari_harm3.training.events import EpochEvent, StepEvent
 from napari_harm3.training.exchange import exchanged
 from napari_harm3.training.loop import Engine
@@ -84,6 +86,44 @@ def test_four_epochs_equal_two_and_two_resumed_bit_for_bit(tmp_path):
     assert same(resumed.average, whole.average)
     assert same(resumed.final_weights(), whole.final_weights())
     assert resumed.progress == whole.progress
+
+
+def test_a_resumed_fit_counts_the_seconds_of_all_its_sessions(tmp_path, monkeypatch):
+    class TenSeconds(Stopwatch):
+        seconds, cpu_seconds = 10.0, 3.0
+
+    monkeypatch.setattr(loop, "Stopwatch", TenSeconds)
+    config = tiny_run(epochs=4)
+    for event in engine_of(config, tmp_path).fit(CASES, []):
+        if isinstance(event, StepEvent) and event.epoch == 2:
+            break  # what was begun of this epoch is made again
+
+    progress = fitted(config, tmp_path).progress
+
+    assert (progress.seconds, progress.cpu_seconds) == (40.0, 12.0)
+
+
+def test_a_resumed_fit_asks_for_no_file_of_weights(tmp_path):
+    asked = []
+    for _ in range(2):
+        engine = engine_of(tiny_run(), tmp_path)
+        engine.network.load_pretrained = lambda: asked.append(1)
+        list(engine.fit(CASES, []))
+
+    assert asked == [1]
+
+
+def test_an_evaluation_holds_no_more_cases_than_a_part_of_a_step(tmp_path):
+    engine = engine_of(tiny_run(batch=8, accumulate=4), tmp_path)
+    sizes = []
+    engine.network.register_forward_pre_hook(
+        lambda _, given: sizes.append(len(given[0].label))
+    )
+
+    logits = engine.logits(CASES)
+
+    assert sizes == [2, 2, 2, 2, 1]
+    assert len(logits) == len(CASES)
 
 
 def test_whoever_listens_may_draw_numbers_without_changing_the_network(tmp_path):
@@ -214,7 +254,7 @@ def test_a_spoiled_state_is_one_line(tmp_path):
 
 
 def test_without_an_input_each_case_is_shown_others_in_its_place():
-    rounds = exchanged(CASES, "mri")
+    rounds = exchanged(CASES, "mri", seed=0)
 
     assert len(rounds) == 4
     for shown in rounds:
@@ -222,5 +262,17 @@ def test_without_an_input_each_case_is_shown_others_in_its_place():
             assert item.case == one.case
             assert item.features is one.features
             assert item.mri is not one.mri
-    assert exchanged(CASES, "") == [CASES]
-    assert exchanged(CASES[:1], "wsi") == [CASES[:1]]
+    assert exchanged(CASES, "", seed=0) == [CASES]
+    assert exchanged(CASES[:1], "wsi", seed=0) == [CASES[:1]]
+
+
+def test_in_a_table_sorted_by_label_the_others_are_of_either_label():
+    cases = sorted(CASES * 4, key=lambda item: item.case.pcr)
+    alike = []
+    for shown in exchanged(cases, "mri", seed=0):
+        assert len({id(item.mri) for item in shown}) == len(CASES)
+        for item in shown:
+            donor = next(one for one in CASES if one.mri is item.mri)
+            alike.append(donor.case.pcr == item.case.pcr)
+
+    assert np.mean(alike) == pytest.approx(0.5, abs=0.1)

@@ -7,7 +7,7 @@ import pytest
 from napari_harm3.errors import ModelError, TrainingError
 from napari_harm3.training.cross_validation import cross_validate, refit
 from napari_harm3.training.run import open_refit, open_run
-from napari_harm3.training.run_cases import CASES, keep_cases
+from napari_harm3.training.run_cases import CASES, keep_cases, patients_of
 from training_cases import cohort_of, prepared_on_disk, tiny_run
 
 
@@ -87,3 +87,30 @@ def test_a_slide_without_tissue_is_not_trained_on_in_silence(prepared, tmp_path)
         TrainingError, match=r"harm3 cannot be trained on C05: no patch of white\.tif"
     ):
         trained(bare, tmp_path / "run")
+
+
+def test_an_image_that_the_method_does_not_look_at_may_change(prepared, tmp_path):
+    keep_cases(tmp_path, prepared)
+    volumes = {k: v for k, v in prepared[3].sources.items() if k != "wsi"}
+    blind = with_files(prepared, 3, sources=volumes, bags=())
+
+    keep_cases(tmp_path, blind, ("mri",))
+
+    with pytest.raises(TrainingError, match="other files of C03"):
+        keep_cases(tmp_path, blind)
+
+
+def test_a_run_knows_its_patients_by_their_first_cases(prepared, tmp_path):
+    assert patients_of(tmp_path) == {}
+    twin = replace(prepared[5].case, extra={"patient_id": "P7"})
+    first = replace(prepared[2].case, extra={"patient_id": "P7"})
+    kept = with_files(with_files(prepared, 2, case=first), 5, case=twin)
+
+    keep_cases(tmp_path, kept)
+
+    found = patients_of(tmp_path)
+    assert found["C05"] == "C02"
+    assert all(found[name] == name for name in found if name != "C05")
+    assert "P7" not in (tmp_path / CASES).read_text()
+    (tmp_path / CASES).write_text('{"C00": {"pcr": 0, "files": {}}}')
+    assert patients_of(tmp_path) == {"C00": "C00"}

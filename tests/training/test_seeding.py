@@ -1,6 +1,7 @@
 """Randomness is keyed by what it is for, never by what came before."""
 
 import numpy as np
+import pytest
 import torch
 
 from napari_harm3.training.seeding import batches_of, reproducible, seed_of
@@ -22,13 +23,15 @@ def test_an_epoch_shows_every_case_once_in_an_order_of_its_own():
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
 
 
-def test_no_batch_holds_a_case_alone():
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_no_batch_holds_a_case_alone(size):
     for count in range(2, 60):
-        sizes = [len(batch) for batch in batches_of(count, 8, (0,))]
+        sizes = [len(batch) for batch in batches_of(count, size, (0,))]
 
         assert min(sizes) >= 2, count
-        assert max(sizes) <= 8
+        assert max(sizes) <= max(size, 3)
         assert max(sizes) - min(sizes) <= 1
+    assert [len(batch) for batch in batches_of(1, size, (0,))] == [1]
 
 
 def test_settings_of_torch_are_given_back():

@@ -1,5 +1,6 @@
 """Tests between methods, against bootstrap, permutation and hand-made readings."""
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -13,7 +14,6 @@ from napari_harm3.training.statistics import (
     against,
     corrected_t,
     delong,
-    delong_mean,
     delong_paired,
     fold_differences,
     holm,
@@ -75,11 +75,13 @@ def test_delong_reads_the_placements_of_the_definition():
 def test_the_error_of_a_mean_auc_is_that_of_the_bootstrap():
     folds, _ = two_methods(0)
 
-    found = delong_mean(folds)
+    found = cross_validated(folds)["auc"]
 
-    metric = cross_validated(folds)["auc"]
-    assert found.difference == pytest.approx(metric["mean"])
-    np.testing.assert_allclose(found.ci95, metric["ci95"], atol=0.012)
+    aucs, variances = zip(*(delong(f.label, f.score[None]) for f in folds), strict=True)
+    assert found["mean"] == pytest.approx(np.mean(aucs))
+    reach = 1.96 * np.sqrt(np.sum(variances)) / len(folds)
+    expected = found["mean"] - reach, found["mean"] + reach
+    np.testing.assert_allclose(found["ci95"], expected, atol=0.012)
 
 
 def test_the_error_of_a_difference_is_that_of_the_bootstrap():
@@ -188,6 +190,20 @@ def test_other_cases_are_refused():
 
     with pytest.raises(TrainingError, match="same cases"):
         delong_paired(one, other[:-1])
+
+
+def test_other_cases_with_the_same_labels_are_refused():
+    one, other = two_methods(0)
+    a, w = (
+        [replace(fold, case_id=tuple(f"{x}{n}" for n in range(80))) for fold in one]
+        for x in "aw"
+    )
+
+    delong_paired(a, other)
+    with pytest.raises(TrainingError, match="same cases"):
+        delong_paired(a, w)
+    with pytest.raises(TrainingError, match="same cases"):
+        mcnemar_paired(a, w)
 
 
 def test_hard_labels_are_refused():

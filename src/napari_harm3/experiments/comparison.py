@@ -100,16 +100,23 @@ def method_row(name: str, run: Path, held_out: HeldOut, cohort: Cohort) -> Metho
 
 
 def cost_of_run(run: Path) -> Cost:
-    """Return what a run's folds noted of their cost: means, and the highest peak."""
+    """Return what a run's folds noted of their cost: means, and the highest peak.
+
+    On a GPU the clock counts, elsewhere the processor, which others may share.
+    """
     folds = [read_about(folder) for folder in fold_folders(run)]
     costs: list[dict[str, Any]] = [about["cost"] for about in folds]
+    on_gpu = costs[0].get("device") == "cuda"
+    seconds = "seconds" if on_gpu else "cpu_seconds"
+    peaks = [cost["peak_memory_mb"] for cost in costs]
     return Cost(
         parameters=costs[0]["parameters"],
         flops=costs[0]["flops"],
         seconds_per_epoch=float(
-            np.mean([about["cpu_seconds"] / max(about["epochs"], 1) for about in folds])
+            np.mean([about[seconds] / max(about["epochs"], 1) for about in folds])
         ),
-        peak_memory_mb=max(cost["peak_memory_mb"] for cost in costs),
+        timed="GPU" if on_gpu else "CPU",
+        peak_memory_mb=max((peak for peak in peaks if peak is not None), default=None),
     )
 
 

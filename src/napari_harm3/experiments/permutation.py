@@ -28,11 +28,10 @@ class Sanity:
     """Furthest from 0.5 that chance explains."""
 
     @property
-    def mean(self) -> float:
-        """Return the mean over methods and permutations."""
-        return float(
-            np.mean([value for values in self.auc.values() for value in values])
-        )
+    def mean(self) -> float | None:
+        """Return the mean over methods and permutations; None if there is none."""
+        values = [value for values in self.auc.values() for value in values]
+        return float(np.mean(values)) if values else None
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -40,13 +39,39 @@ class Sanity:
         return tuple(
             name
             for name, values in self.auc.items()
-            if abs(float(np.mean(values)) - 0.5) > self.bound
+            if values and abs(float(np.mean(values)) - 0.5) > self.bound
         )
 
     @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Return the methods of which no permutation gave an AUC."""
+        return tuple(name for name, values in self.auc.items() if not values)
+
+    @property
     def passed(self) -> bool:
-        """Whether nothing was found where nothing is."""
-        return not self.outside and abs(self.mean - 0.5) <= MOST_MEAN
+        """Whether every method was tried, and nothing was found where nothing is."""
+        return (
+            not self.outside
+            and not self.unmeasured
+            and self.mean is not None
+            and abs(self.mean - 0.5) <= MOST_MEAN
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what a table says of it, in sentences."""
+        told = "passed" if self.passed else "NOT passed"
+        mean = "undefined" if self.mean is None else f"{self.mean:.3f}"
+        note = (
+            f"Shuffled labels: {told}; mean AUC {mean} over methods and permutations, "
+            f"each within {self.bound:.3f} of 0.5 but for "
+            f"{', '.join(self.outside) or 'none'}."
+        )
+        if not self.unmeasured:
+            return [note]
+        names = ", ".join(self.unmeasured)
+        unsaid = f"Shuffled labels say nothing of {names}: no permutation gave an AUC."
+        return [note, unsaid]
 
     def to_plain(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -55,6 +80,7 @@ class Sanity:
             "bound": self.bound,
             "mean": self.mean,
             "outside": list(self.outside),
+            "unmeasured": list(self.unmeasured),
             "passed": self.passed,
         }
 

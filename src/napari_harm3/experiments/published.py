@@ -20,22 +20,13 @@ FOLD_SIZES = (81, 82)
 """Cases of one held-out fold: 407 = 3 x 81 + 2 x 82."""
 
 MIXING = 0.013
-"""By how much folds of unequal prevalence can part ACC from SEN and SPE (MODELS, 2)."""
+"""By how much folds of unequal prevalence can part ACC from SEN and SPE."""
 
 EQUAL = 0.003
 """An AUC this near to the balanced accuracy is taken for it."""
 
 WELL_BELOW = 0.01
 """Further below it than rounding and averaging over folds could bring it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Switches:
-    """What is on in a row of Table 2; the names are those of ``Harm3Config``."""
-
-    ld_vae: bool = True
-    attention_1: bool = True
-    attention_2: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +38,6 @@ class PublishedRow:
     method: str
     """Our name of it: of the registry, or of an ablation."""
 
-    mri: bool = True
-    wsi: bool = True
-    switches: Switches | None = None
     auc: float
     acc: float
     f1: float
@@ -112,23 +100,23 @@ class PublishedRow:
 
 TABLE_1 = (
     PublishedRow(
-        table=1, title="3D-CNN", method="c3d", wsi=False,
+        table=1, title="3D-CNN", method="c3d",
         auc=0.5881, acc=0.6854, f1=0.5357, sen=0.5212, spe=0.6140,
     ),
     PublishedRow(
-        table=1, title="ResNet", method="resnet3d", wsi=False,
+        table=1, title="ResNet", method="resnet3d",
         auc=0.5218, acc=0.6914, f1=0.5879, sen=0.5500, spe=0.6705,
     ),
     PublishedRow(
-        table=1, title="3D-RPNet", method="rpnet3d", wsi=False,
+        table=1, title="3D-RPNet", method="rpnet3d",
         auc=0.7059, acc=0.7365, f1=0.6578, sen=0.6337, spe=0.7183,
     ),
     PublishedRow(
-        table=1, title="CLAM", method="clam-sb", mri=False,
+        table=1, title="CLAM", method="clam-sb",
         auc=0.6202, acc=0.7020, f1=0.6121, sen=0.6278, spe=0.6601,
     ),
     PublishedRow(
-        table=1, title="TransMIL", method="transmil", mri=False,
+        table=1, title="TransMIL", method="transmil",
         auc=0.6132, acc=0.6914, f1=0.5745, sen=0.6020, spe=0.6191,
     ),
     PublishedRow(
@@ -147,27 +135,22 @@ TABLE_1 = (
 TABLE_2 = (
     PublishedRow(
         table=2, title="no LD-VAE", method="harm3-no-ld-vae",
-        switches=Switches(ld_vae=False),
         auc=0.6258, acc=0.6829, f1=0.6586, sen=0.5945, spe=0.7367,
     ),
     PublishedRow(
         table=2, title="no Attention-1", method="harm3-no-attention-1",
-        switches=Switches(attention_1=False),
         auc=0.6917, acc=0.7784, f1=0.6888, sen=0.6210, spe=0.7602,
     ),
     PublishedRow(
         table=2, title="no Attention-2", method="harm3-no-attention-2",
-        switches=Switches(attention_2=False),
         auc=0.7195, acc=0.7931, f1=0.7206, sen=0.6563, spe=0.7862,
     ),
     PublishedRow(
         table=2, title="LD-VAE only", method="harm3-ld-vae-only",
-        switches=Switches(attention_1=False, attention_2=False),
         auc=0.6810, acc=0.7502, f1=0.6812, sen=0.6027, spe=0.7586,
     ),
     PublishedRow(
         table=2, title="full", method="harm3",
-        switches=Switches(),
         auc=0.7581, acc=0.8272, f1=0.7649, sen=0.6978, spe=0.8167,
     ),
 )  # fmt: skip

@@ -20,10 +20,8 @@ from napari_harm3.data.config import InputConfig, Size
 from napari_harm3.errors import ConfigError, ModelError
 from napari_harm3.models.config import ModelConfig
 from napari_harm3.models.harm3.config import Harm3Config
-from napari_harm3.models.registry import config_class, method_names, model_entry
+from napari_harm3.models.registry import config_class, model_entry
 from napari_harm3.mri.config import AugmentConfig
-
-__all__ = ["RunConfig", "TrainingConfig", "method_names"]
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -83,7 +81,7 @@ class TrainingConfig:
     """Decay of the averaged weights that are kept; 0 keeps the last weights."""
 
     patch_keep: tuple[Share, Share] = (0.5, 0.75)
-    """Least and largest share of a bag that a step sees."""
+    """Least and largest share of a bag that a step sees; the largest is above 0."""
 
     patch_cap: Annotated[int, Field(ge=1)] = 4000
     """Most patches of a bag that a step sees; tests see all."""
@@ -106,6 +104,17 @@ class TrainingConfig:
 
     mask_every: Annotated[int, Field(ge=1)] = 10
     """Epochs between looks at what the inner AUC is without slide, and without MRI."""
+
+    @field_validator("patch_keep")
+    @classmethod
+    def _leaves_patches(cls, value: tuple[Share, Share]) -> tuple[Share, Share]:
+        least, largest = value
+        if not least <= largest or not largest:
+            raise ValueError(
+                f"{least} to {largest} leaves no patches: give the least share, then "
+                "the largest, above 0"
+            )
+        return value
 
 
 SMALL: dict[str, Any] = {"epochs": 24, "learning_rate": 1e-3, "patience": 24}

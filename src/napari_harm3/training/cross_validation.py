@@ -161,7 +161,7 @@ def refit(
     """
     check_cases(run, [one.case.case_id for one in prepared])
     _check_whole(prepared, config)
-    keep_cases(run, prepared)
+    keep_cases(run, prepared, model_entry(config.method).known_by)
     task = FoldTask(
         fold=0,
         config=config,
@@ -210,7 +210,7 @@ def plan(
     check_distinct(prepared)
     _check_whole(prepared, config)
     tasks = _tasks(prepared, config, run, run_origin(cohort, prepared, config), device)
-    keep_cases(run, prepared)
+    keep_cases(run, prepared, model_entry(config.method).known_by)
     write_folds(run, [(p.case.case_id, t.fold) for t in tasks for p in t.held_out])
     return tasks
 
@@ -307,8 +307,9 @@ def _tasks(
 def run_origin(
     cohort: Cohort, prepared: Sequence[PreparedCase], config: RunConfig
 ) -> Event:
-    """Return what every fold's JSON says of the data; all features must be alike."""
-    bags = [(one, bag) for one in prepared for bag in one.bags]
+    """Return what every fold's JSON says of the data; features seen must be alike."""
+    seen = "wsi" in model_entry(config.method).modalities
+    bags = [(one, bag) for one in prepared for bag in one.bags if seen]
     identity = _identity(bags[0][1]) if bags else {WIDTH: 1}
     for _, bag in bags:
         other = _identity(bag)

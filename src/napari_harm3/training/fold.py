@@ -23,6 +23,7 @@ from napari_harm3.models.checkpoint import WEIGHTS, read_about, save_checkpoint
 from napari_harm3.models.registry import build_model, model_entry
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.events import Event
+from napari_harm3.training.exchange import exchangeable
 from napari_harm3.training.health import unhealthy
 from napari_harm3.training.loop import Engine
 from napari_harm3.training.metrics import auc, figures
@@ -38,6 +39,9 @@ PAUSE = "pause"
 POLL_SECONDS = 0.2
 SLIDE_ONLY_GAP = 0.02
 """A gain of the MRI smaller than this is worth a warning."""
+
+TEMPERATURE_SPREAD = 0.5
+"""Of the logarithm of a temperature, before the inner part is seen: 0.4 to 2.7."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,8 @@ class FoldTask:
     the run."""
 
     device: str
+    alone: bool = False
+    """Whether the process trains nothing else, so that its peak of memory is this."""
 
     @property
     def folder(self) -> Path:
@@ -120,7 +126,6 @@ def _trained(task: FoldTask, stopped: Callable[[], bool]) -> Iterator[Event]:
         device=task.device,
         folder=task.folder,
     )
-    began = time.process_time()
     for event in engine.fit(cases, inner):
         yield event.to_plain()
         if (task.run / PAUSE).exists():
@@ -129,9 +134,12 @@ def _trained(task: FoldTask, stopped: Callable[[], bool]) -> Iterator[Event]:
             time.sleep(POLL_SECONDS)
         if stopped():
             raise Stopped(f"Training stopped in fold {task.fold}; resume it any time.")
-    seconds = time.process_time() - began
-    noted = {"inner_note": why, "cpu_seconds": round(seconds, 1)}
-    noted["cost"] = engine.cost(cases[0])
+    noted = {
+        "inner_note": why,
+        "seconds": round(engine.progress.seconds, 1),
+        "cpu_seconds": round(engine.progress.cpu_seconds, 1),
+        "cost": engine.cost(cases[0], alone=task.alone),
+    }
     yield from _finish(task, engine, inner, held_out, noted)
 
 
@@ -218,23 +226,21 @@ def _held_out(
     """Return what a fold says of the cases it held out."""
     labels = np.array([item.case.pcr for item in cases])
 
-    def scored(
-        shown: Sequence[CaseItem], *, without: str = ""
-    ) -> Float[np.ndarray, "n"]:
-        return _sigmoid(engine.logits(shown, without=without) / temperature)
-
-    scores = scored(cases)
+    both = exchangeable(engine.config.method)
+    missing = PATTERNS if both and not engine.config.model.required else ()
+    logits = engine.logits(cases)
+    scores = _sigmoid(logits / temperature)
     return {
-        "auc": auc(labels, scores),
+        "auc": auc(labels, logits),
         **{
-            f"auc_without_{one}": auc(labels, scored(cases, without=one))
-            for one in engine.exchangeable
+            f"auc_without_{one}": auc(labels, engine.logits(cases, without=one))
+            for one in both
         },
         "auc_when_missing": {
-            name: auc(labels, scored([case.without(name) for case in cases]))
-            for name in (PATTERNS if engine.answers_without else ())
+            name: auc(labels, engine.logits([case.without(name) for case in cases]))
+            for name in missing
         },
-        "metrics": figures(labels, scores),
+        "metrics": figures(labels, scores, logit=logits),
         "predictions": [
             {"case_id": item.case.case_id, "pcr": item.case.pcr, "probability": score}
             for item, score in zip(cases, scores.tolist(), strict=True)
@@ -256,7 +262,10 @@ def _warnings(
             )
     ill = unhealthy(history[-1]) if history else []
     if ill:
-        yield f"the LD-VAE is not well: {', '.join(ill)}."
+        yield (
+            f"the LD-VAE is not well: {'; '.join(ill)}. Rest nothing on the maps of "
+            "its parts; train for longer, or on more cases."
+        )
 
 
 def youden_threshold(label: np.ndarray, score: Float[np.ndarray, "n"]) -> float:
@@ -269,11 +278,16 @@ def youden_threshold(label: np.ndarray, score: Float[np.ndarray, "n"]) -> float:
 
 
 def fitted_temperature(label: np.ndarray, logits: Float[np.ndarray, "n"]) -> float:
-    """Return the temperature that makes the inner part's probabilities honest."""
+    """Return what the logits are divided by: the likeliest, by a prior around 1.
+
+    An inner part that is told apart without a fault is likeliest at 0, where every
+    probability is 0 or 1 and one fold outvotes all others.
+    """
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0, scaled) - label * scaled))
+        surprise = np.sum(np.logaddexp(0, scaled) - label * scaled)
+        return float(surprise + (log_temperature / TEMPERATURE_SPREAD) ** 2 / 2)
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 

@@ -4,6 +4,7 @@ import multiprocessing
 import queue
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,7 @@ def _in_process(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     error: BaseException | None = None
+    task = replace(task, alone=True)
     try:
         for event in run_fold(task, stopped=(task.run / STOP).exists):
             events.put((task.run, event))

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from napari_harm3.errors import ModelError, TrainingError
 from napari_harm3.training.metrics import FoldScores
+from napari_harm3.training.run_cases import patients_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,9 @@ class HeldOut:
     score: Float[np.ndarray, "n"]
     threshold: Float[np.ndarray, "n"]
     """Of the row's fold, chosen on its inner part."""
+
+    patient: tuple[str, ...] = ()
+    """Whose each case is; without them, each case is a patient of its own."""
 
     @property
     def folds(self) -> tuple[FoldScores, ...]:
@@ -36,6 +40,7 @@ class HeldOut:
             score=self.score[own],
             threshold=float(self.threshold[own][0]),
             case_id=tuple(np.array(self.case_id)[own].tolist()),
+            patient=tuple(np.array(self.patient)[own].tolist()) if self.patient else (),
         )
 
 
@@ -47,10 +52,12 @@ def read_held_out(run: Path) -> HeldOut:
     ModelError
         If the run was not trained to its end, or the file is damaged.
     """
+    patients = patients_of(run)
     try:
         with (run / "predictions.csv").open(newline="", encoding="utf-8") as stream:
             table = csv.DictReader(stream, strict=True)
-            return _as_held_out([row for row in table if row["pcr"] != ""])
+            rows = [row for row in table if row["pcr"] != ""]
+            return _as_held_out(rows, patients)
     except FileNotFoundError as error:
         raise ModelError(
             f"{run.name} has no predictions.csv: train it to its end first."
@@ -80,7 +87,9 @@ def require_same_cases(one: HeldOut, other: HeldOut, *, names: tuple[str, str]) 
         )
 
 
-def _as_held_out(rows: Sequence[Mapping[str, str]]) -> HeldOut:
+def _as_held_out(
+    rows: Sequence[Mapping[str, str]], patients: Mapping[str, str]
+) -> HeldOut:
     """Return rows as columns; a ValueError says that no run has written them."""
     ordered = sorted(rows, key=lambda row: (int(row["fold"]), row["case_id"]))
     found = HeldOut(
@@ -89,6 +98,7 @@ def _as_held_out(rows: Sequence[Mapping[str, str]]) -> HeldOut:
         label=np.array([int(row["pcr"]) for row in ordered], dtype=int),
         score=np.array([float(row["probability"]) for row in ordered]),
         threshold=np.array([float(row["threshold"]) for row in ordered]),
+        patient=tuple(patients.get(row["case_id"], row["case_id"]) for row in ordered),
     )
     shares = np.concatenate([found.score, found.threshold])
     once = set(zip(found.case_id, found.fold.tolist(), strict=True))

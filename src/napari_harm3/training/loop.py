@@ -1,12 +1,12 @@
 """Fit one network: a generator that says after each step and epoch how far it is.
 
-Order, noise and augmentation are keyed by seed, fold, epoch, step and case, so that a
-run that was stopped and resumed makes the same network as one that was not.
+A case's augmentation and patches are keyed by seed, epoch and case; the order of the
+cases, and what a network draws row by row of a batch, by seed, fold, epoch and step. A
+run that was stopped and resumed so makes the same network as one that was not.
 """
 
 import math
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,11 @@ from napari_harm3.data.collate import collate
 from napari_harm3.data.dataset import CaseItem, Variation
 from napari_harm3.errors import TrainingError
 from napari_harm3.models.interface import CaseBatch
-from napari_harm3.models.registry import model_entry
 from napari_harm3.training.ahead import Ahead
 from napari_harm3.training.config import RunConfig, TrainingConfig
-from napari_harm3.training.cost import cost_of
+from napari_harm3.training.cost import Stopwatch, cost_of, forget_peak
 from napari_harm3.training.events import EpochEvent, StepEvent
-from napari_harm3.training.exchange import exchanged
+from napari_harm3.training.exchange import exchangeable, exchanged
 from napari_harm3.training.health import Health
 from napari_harm3.training.metrics import auc
 from napari_harm3.training.objective import objective
@@ -43,6 +42,8 @@ from napari_harm3.training.state import (
     readable,
     save_state,
 )
+
+Cases = Sequence[CaseItem]
 
 
 class Engine:
@@ -80,13 +81,12 @@ class Engine:
         self.network, self.optimizer = self.accelerator.prepare(
             network, optimizer_of(network.parameters(), config.training)
         )
+        forget_peak(self.accelerator.device)
         self.progress = Progress()
         self.average = self._weights()
         self.best: Weights | None = None
 
-    def fit(
-        self, cases: Sequence[CaseItem], inner: Sequence[CaseItem]
-    ) -> Iterator[StepEvent | EpochEvent]:
+    def fit(self, cases: Cases, inner: Cases) -> Iterator[StepEvent | EpochEvent]:
         """Train to the end, yielding after every step and epoch.
 
         A fit that is stopped goes on from its last state, `TrainingConfig.save_every`
@@ -98,15 +98,10 @@ class Engine:
             If the loss is no longer a number, or a saved state cannot be read.
         """
         training = self.config.training
-        fit_scales(self._unwrapped(), cases)
-        self.average = self._weights()
+        self._begin(cases)
         if hasattr(self._unwrapped(), "fit"):
             yield self._fitted_at_once(cases)
             return
-        if hasattr(self._unwrapped(), "load_pretrained"):
-            self._unwrapped().load_pretrained()
-            self.average = self._weights()
-        self._resume()
         variation = Variation(
             seed=self.config.seed,
             augment=training.augment,
@@ -114,65 +109,18 @@ class Engine:
             patch_cap=training.patch_cap,
             modality_dropout=training.modality_dropout,
         )
-        weight = _positive_weight(cases, training)
         while self.progress.epoch < training.epochs and not self._exhausted():
-            epoch, started = self.progress.epoch, time.monotonic()
-            sums: dict[str, list[float]] = {}
-            health = Health()
-            order = batches_of(
-                len(cases), training.batch, (self.config.seed, self.fold, epoch)
-            )
-            batches = Ahead(
-                self._parts([variation.of(cases[index], epoch) for index in chosen])
-                for chosen in order
-            )
-            for step, parts in enumerate(batches):
-                torch.manual_seed(seed_of(self.config.seed, self.fold, epoch, step))
-                log = self._step(parts, weight, health)
-                for name, value in log.items():
-                    sums.setdefault(name, []).append(value)
-                yield StepEvent(
-                    fold=self.fold,
-                    epoch=epoch,
-                    step=step + 1,
-                    steps=len(order),
-                    loss=log["loss"],
-                )
-            waited = batches.waited / (time.monotonic() - started)
-            losses = {name: float(np.mean(values)) for name, values in sums.items()}
-            score = self._finish_epoch(losses, health, inner)
-            yield EpochEvent(
-                fold=self.fold,
-                epoch=epoch,
-                epochs=training.epochs,
-                losses=losses,
-                auc=score,
-                seconds=time.monotonic() - started,
-                data_wait=waited,
-            )
+            yield from self._epoch(cases, inner, variation)
 
-    @property
-    def exchangeable(self) -> tuple[str, ...]:
-        """The inputs whose worth another case's in their place can tell."""
-        looked_at = model_entry(self.config.method).modalities
-        return ("wsi", "mri") if {"wsi", "mri"} <= set(looked_at) else ()
-
-    @property
-    def answers_without(self) -> bool:
-        """Whether the network can do without any one of its inputs."""
-        return bool(self.exchangeable) and not self.config.model.required
-
-    def cost(self, case: CaseItem) -> dict[str, Any]:
-        """Return what the network costs, its operations on one case."""
-        return cost_of(self._unwrapped(), self._collated([case]))
+    def cost(self, case: CaseItem, *, alone: bool) -> dict[str, Any]:
+        """Return what the network costs, its operations on one case; see `cost_of`."""
+        return cost_of(self._unwrapped(), self._collated([case]), alone=alone)
 
     def final_weights(self) -> Weights:
         """Return what is kept: the best by inner AUC, the average, or the last."""
         return self._candidate() if self.best is None else self.best
 
-    def logits(
-        self, cases: Sequence[CaseItem], *, without: str = ""
-    ) -> Float[np.ndarray, "n"]:
+    def logits(self, cases: Cases, *, without: str = "") -> Float[np.ndarray, "n"]:
         """Return the logits of cases under the final weights.
 
         Parameters
@@ -186,22 +134,72 @@ class Engine:
         """
         return self._evaluated(cases, self.final_weights(), without)
 
-    def _fitted_at_once(self, cases: Sequence[CaseItem]) -> EpochEvent:
+    def _begin(self, cases: Cases) -> None:
+        """Fit the scales, and go on from the last state or from the weights given."""
+        network = self._unwrapped()
+        fit_scales(network, cases)
+        if self._resumed():
+            return
+        if hasattr(network, "load_pretrained"):
+            network.load_pretrained()
+        self.average = self._weights()
+
+    def _epoch(
+        self, cases: Cases, inner: Cases, variation: Variation
+    ) -> Iterator[StepEvent | EpochEvent]:
+        """Show the network every case once."""
+        epoch, watch, health = self.progress.epoch, Stopwatch(), Health()
+        sums: dict[str, list[float]] = {}
+        weight = _positive_weight(cases, self.config.training)
+        key = (self.config.seed, self.fold, epoch)
+        order = batches_of(len(cases), self.config.training.batch, key)
+        batches = Ahead(
+            self._parts([variation.of(cases[index], epoch) for index in chosen])
+            for chosen in order
+        )
+        for step, parts in enumerate(batches):
+            torch.manual_seed(seed_of(*key, step))
+            log = self._step(parts, weight, health)
+            for name, value in log.items():
+                sums.setdefault(name, []).append(value)
+            with watch.stopped():  # whoever listens may pause here
+                yield StepEvent(
+                    fold=self.fold,
+                    epoch=epoch,
+                    step=step + 1,
+                    steps=len(order),
+                    loss=log["loss"],
+                )
+        waited = batches.waited / watch.seconds
+        losses = {name: float(np.mean(values)) for name, values in sums.items()}
+        score = self._finish_epoch(losses, health, inner, watch)
+        yield EpochEvent(
+            fold=self.fold,
+            epoch=epoch,
+            epochs=self.config.training.epochs,
+            losses=losses,
+            auc=score,
+            seconds=watch.seconds,
+            data_wait=waited,
+        )
+
+    def _fitted_at_once(self, cases: Cases) -> EpochEvent:
         """Fit a network that needs no steps."""
-        started = time.monotonic()
+        watch = Stopwatch()
         self._unwrapped().fit(self._collated(cases))
         self.average = self._weights()
         self.progress.epoch = 1
+        self.progress.add(watch)
         return EpochEvent(
             fold=self.fold,
             epoch=0,
             epochs=1,
             losses={"loss": 0.0},
             auc=None,
-            seconds=time.monotonic() - started,
+            seconds=watch.seconds,
         )
 
-    def _parts(self, cases: Sequence[CaseItem]) -> list[CaseBatch]:
+    def _parts(self, cases: Cases) -> list[CaseBatch]:
         """Return a step's cases, in as many parts as `accumulate` says."""
         count = min(self.config.training.accumulate, max(len(cases) // 2, 1))
         return [
@@ -255,7 +253,7 @@ class Engine:
                 self.average[name].copy_(tensor)
 
     def _finish_epoch(
-        self, losses: dict[str, float], health: Health, inner: Sequence[CaseItem]
+        self, losses: dict[str, float], health: Health, inner: Cases, watch: Stopwatch
     ) -> float | None:
         """Look at the inner part, write the log's row, and save if it is time."""
         progress, training = self.progress, self.config.training
@@ -267,7 +265,7 @@ class Engine:
         masked = inner if last or progress.epoch % training.mask_every == 0 else ()
         without = {
             f"inner_auc_without_{one}": self._inner_auc(masked, one)
-            for one in self.exchangeable
+            for one in exchangeable(self.config.method)
         }
         progress.history.append(
             {
@@ -280,6 +278,7 @@ class Engine:
             }
         )
         progress.epoch += 1
+        progress.add(watch)
         if last or progress.epoch % training.save_every == 0:
             self._save()
         return score
@@ -289,7 +288,7 @@ class Engine:
         waited = progress.epoch - 1 - progress.best_epoch
         return progress.best_epoch >= 0 and waited >= self.config.training.patience
 
-    def _inner_auc(self, inner: Sequence[CaseItem], without: str) -> float | None:
+    def _inner_auc(self, inner: Cases, without: str) -> float | None:
         if not inner:
             return None
         logits = self._evaluated(inner, self._candidate(), without)
@@ -301,14 +300,15 @@ class Engine:
 
     @torch.inference_mode()
     def _evaluated(
-        self, cases: Sequence[CaseItem], weights: Weights, without: str
+        self, cases: Cases, weights: Weights, without: str
     ) -> Float[np.ndarray, "n"]:
-        network, size = self._unwrapped(), self.config.training.batch
+        network, training = self._unwrapped(), self.config.training
+        size = max(training.batch // training.accumulate, 1)
         current = self._weights()
         network.load_state_dict(weights)
         network.eval()
         rounds = []
-        for shown in exchanged(cases, without):
+        for shown in exchanged(cases, without, seed=self.config.seed):
             logits = [
                 self.network(self._collated(shown[start : start + size]))
                 .logit.float()
@@ -336,12 +336,13 @@ class Engine:
             ),
         )
 
-    def _resume(self) -> None:
+    def _resumed(self) -> bool:
+        """Go on from the last state; return whether there is anything to go on from."""
         if self.progress.epoch:
-            return
+            return True
         state = load_state(self.folder, str(self.accelerator.device))
         if state is None:
-            return
+            return False
         with readable(self.folder):
             for weights in (state.best, state.average, state.network):  # all must fit
                 if weights is not None:
@@ -351,6 +352,7 @@ class Engine:
                 self.accelerator.scaler.load_state_dict(state.optimizer["scaler"])
         self.average, self.best = state.average, state.best
         self.progress = state.progress
+        return True
 
     def _weights(self) -> Weights:
         return copied_weights(self._unwrapped())
@@ -358,7 +360,7 @@ class Engine:
     def _unwrapped(self) -> Any:
         return self.accelerator.unwrap_model(self.network)
 
-    def _collated(self, cases: Sequence[CaseItem]) -> CaseBatch:
+    def _collated(self, cases: Cases) -> CaseBatch:
         batch = collate(
             cases,
             volume_size=self.config.inputs.mri.size,
@@ -367,7 +369,7 @@ class Engine:
         return batch.to(self.accelerator.device)
 
 
-def _positive_weight(cases: Sequence[CaseItem], training: TrainingConfig) -> float:
+def _positive_weight(cases: Cases, training: TrainingConfig) -> float:
     """Return how much a pCR case weighs: n0/n1 of the cases that are fitted."""
     positives = sum(item.case.pcr == 1 for item in cases)
     if not training.class_weights or not positives:

@@ -1,10 +1,10 @@
 """The paper's five metrics (section 3.1), and four that it lacks.
 
 pCR is the positive class. AUC and AP come from scores only. A mean over folds is the
-paper's figure; its interval resamples cases within fold and class.
+paper's figure; its interval resamples patients within fold and class.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from sklearn import metrics as sk
 
 from napari_harm3.errors import TrainingError
+from napari_harm3.training.resampling import drawn_patients, weighted_auc
 
 NAMES = ("auc", "acc", "f1", "sen", "spe", "f1_macro", "balanced_acc", "ap", "brier")
 DRAWS = 2000
@@ -32,6 +33,9 @@ class FoldScores:
 
     case_id: tuple[str, ...] = ()
     """By which repeats know a case again; without them, each row is one of its own."""
+
+    patient: tuple[str, ...] = ()
+    """Whose each case is; without them, each case is a patient of its own."""
 
 
 def auc(label: Int[np.ndarray, "n"], score: Float[np.ndarray, "n"]) -> float | None:
@@ -54,9 +58,25 @@ def auc(label: Int[np.ndarray, "n"], score: Float[np.ndarray, "n"]) -> float | N
 
 
 def figures(
-    label: Int[np.ndarray, "n"], score: Float[np.ndarray, "n"], threshold: float = 0.5
+    label: Int[np.ndarray, "n"],
+    score: Float[np.ndarray, "n"],
+    threshold: float = 0.5,
+    *,
+    logit: Float[np.ndarray, "n"] | None = None,
 ) -> Figures:
-    """Return every metric of one set of cases; an undefined one is None."""
+    """Return every metric of one set of cases; an undefined one is None.
+
+    Parameters
+    ----------
+    label, score
+        Of each case; the score is a probability.
+    threshold
+        From which on pCR is said.
+    logit
+        By which AUC and AP order the cases, where it is known: of high probabilities
+        many are 1.
+    """
+    order = score if logit is None else logit
     said = (score >= threshold).astype(int)
     both = len(np.unique(label)) == 2
     positives = bool((label == 1).any())
@@ -64,7 +84,7 @@ def figures(
     spe = float((1 - said[label == 0]).mean()) if (label == 0).any() else None
     halves = None if sen is None or spe is None else (sen + spe) / 2
     return {
-        "auc": auc(label, score),
+        "auc": auc(label, order),
         "acc": float(sk.accuracy_score(label, said)),
         "f1": float(sk.f1_score(label, said, zero_division=0)) if positives else None,
         "sen": sen,
@@ -75,7 +95,7 @@ def figures(
         if both
         else None,
         "balanced_acc": halves,
-        "ap": float(sk.average_precision_score(label, score)) if positives else None,
+        "ap": float(sk.average_precision_score(label, order)) if positives else None,
         "brier": float(np.mean((score - label) ** 2)),
     }
 
@@ -86,8 +106,8 @@ def cross_validated(
     """Return the ``metrics`` object of a run.
 
     Each metric has ``mean`` and ``sd`` over the folds that define it, ``pooled`` over
-    all held-out scores, and ``ci95`` of the mean by bootstrap within fold and class,
-    where the folds of every repeat see the same draw of cases; ``n`` counts a case
+    all held-out scores, and ``ci95`` of the mean by bootstrap of patients within fold
+    and class, where the folds of every repeat see the same draw; ``n`` counts a case
     once.
 
     Raises
@@ -123,7 +143,9 @@ def _summary(
 ) -> dict[str, Any]:
     each = [figures(fold.label, fold.score) for fold in folds]
     rng = np.random.default_rng(seed)
-    weights = _weights(folds, draws, rng)
+    labels = [fold.label for fold in folds]
+    groups = list(zip(labels, _patients(folds), strict=True))
+    weights = drawn_patients(groups, draws, rng)
     resampled = [_resampled(*pair) for pair in zip(folds, weights, strict=True)]
     summary: dict[str, Any] = {}
     for name in NAMES:
@@ -156,30 +178,14 @@ def _cases(folds: Sequence[FoldScores]) -> int:
     return len(named) + sum(len(f.label) for f in folds if not f.case_id)
 
 
-def _weights(
-    folds: Sequence[FoldScores], draws: int, rng: np.random.Generator
-) -> list[Float[np.ndarray, "draws n"]]:
-    """Return how often each case of each fold is drawn, within class.
-
-    A case is drawn in the first fold that holds it out; in the folds of later repeats
-    it counts as often as there.
-    """
-    known: dict[str, np.ndarray] = {}
-    weights = []
-    for fold in folds:
-        names = fold.case_id or (None,) * len(fold.label)
-        new = np.array([name not in known for name in names], dtype=bool)
-        weight = np.zeros((draws, len(names)))
-        for value in (0, 1):
-            members = np.flatnonzero(new & (fold.label == value))
-            if len(members):
-                shares = np.full(len(members), 1 / len(members))
-                weight[:, members] = rng.multinomial(len(members), shares, size=draws)
-        for column, name in enumerate(names):
-            if name is not None:
-                weight[:, column] = known.setdefault(name, weight[:, column])
-        weights.append(weight)
-    return weights
+def _patients(folds: Sequence[FoldScores]) -> list[Sequence[Hashable]]:
+    """Return whose each case of each fold is, as far as the folds say it."""
+    return [
+        fold.patient
+        or fold.case_id
+        or [(number, row) for row in range(len(fold.label))]
+        for number, fold in enumerate(folds)
+    ]
 
 
 def _resampled(
@@ -201,7 +207,7 @@ def _resampled(
         f1_no = np.nan_to_num(2 * tn / (2 * tn + fp + fn))
         f1_yes = np.nan_to_num(2 * tp / (2 * tp + fp + fn))
         return {
-            "auc": _weighted_auc(label, score, weight),
+            "auc": weighted_auc(label, score, weight),
             "acc": (tp + tn) / weight.sum(1),
             "f1": np.where(yes, f1_yes, np.nan),
             "sen": sen,
@@ -211,18 +217,6 @@ def _resampled(
             "ap": _weighted_ap(label, score, weight),
             "brier": (weight * (score - label) ** 2).sum(1) / weight.sum(1),
         }
-
-
-def _weighted_auc(
-    label: Int[np.ndarray, "n"],
-    score: Float[np.ndarray, "n"],
-    weight: Float[np.ndarray, "draws n"],
-) -> Float[np.ndarray, "draws"]:
-    yes, no = score[label == 1], score[label == 0]
-    wins = (yes[:, None] > no) + 0.5 * (yes[:, None] == no)
-    w_yes, w_no = weight[:, label == 1], weight[:, label == 0]
-    pairs = w_yes.sum(1) * w_no.sum(1)
-    return np.asarray(((w_yes @ wins) * w_no).sum(1) / pairs)
 
 
 def _weighted_ap(

@@ -1,4 +1,4 @@
-"""A run folder: what a cross-validation leaves behind (DESIGN, section 9)."""
+"""A run folder: what a cross-validation leaves behind."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.artifacts import write_bytes, write_json, write_text
+from napari_harm3.artifacts import numbered, write_bytes, write_json, write_text
 from napari_harm3.config import read_toml, to_plain, write_toml
 from napari_harm3.errors import (
     Harm3Error,
@@ -22,6 +22,7 @@ from napari_harm3.errors import (
     sentence,
 )
 from napari_harm3.models.checkpoint import ABOUT, read_about
+from napari_harm3.notices import RESEARCH_ONLY
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.held_out import read_held_out
 from napari_harm3.training.metrics import cross_validated
@@ -277,12 +278,7 @@ def origin_of(run: Path) -> dict[str, Any]:
 
 def fold_folders(run: Path) -> list[Path]:
     """Return the folders of the folds, in their order."""
-    found = [
-        path
-        for path in run.glob("fold-*")
-        if path.is_dir() and path.name.removeprefix("fold-").isdecimal()
-    ]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("fold-")))
+    return numbered(run, "fold-")
 
 
 def write_card(
@@ -297,7 +293,7 @@ def write_card(
 
 Predicts pathological complete response (pCR, ypT0N0) of head-and-neck cancer after
 neoadjuvant chemo-immunotherapy from MRI before and after treatment and the biopsy
-slide. **Research use only; not a medical device.**
+slide. **{RESEARCH_ONLY}**
 
 * Trained on: {origin["trained_on"]}, {metrics["n"]} {made_up},
   {metrics["prevalence"]:.1%} pCR.
@@ -308,12 +304,17 @@ slide. **Research use only; not a medical device.**
   {config.inputs.mri.size} voxels of {config.inputs.mri.spacing_mm} mm (z, y, x),
   {CROPS[config.inputs.mri.crop]}; patches of
   {config.inputs.patches.patch} pixels at {config.inputs.patches.mpp} microns.
-* Slide features: {origin["features"].get("encoder", "given files")}\
+* Slide features: {_encoder(origin["features"])}\
 {", untrained" if origin["untrained_encoder"] else ""}.
 * Known limits: one cohort; no external validation; volumes are\
 {" not" if config.inputs.mri.register == "none" else ""} registered.
 """
     write_text(run / "MODEL_CARD.md", card)
+
+
+def _encoder(features: Mapping[str, Any]) -> str:
+    """Say what made the features that a run learned from."""
+    return features["encoder"] or "given files" if features else "none"
 
 
 def _predicted(folder: Path) -> list[tuple[object, ...]]:

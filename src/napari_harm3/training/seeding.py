@@ -18,11 +18,11 @@ def seed_of(*key: int) -> int:
 def batches_of(count: int, size: int, key: tuple[int, ...]) -> list[np.ndarray]:
     """Return the order of an epoch as batches of like size.
 
-    Batches differ by one case at most, so that none has a case alone, of which batch
-    norm could take no statistics.
+    Batches differ by one case at most, and where there are two cases none has one
+    alone, of which batch norm could take no statistics: an odd one makes a pair three.
     """
     order = np.random.default_rng(key).permutation(count)
-    return np.array_split(order, max(1, -(-count // size)))
+    return np.array_split(order, max(1, min(-(-count // size), count // 2)))
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from napari_harm3.artifacts import write_bytes, write_json
+from napari_harm3.artifacts import numbered, write_bytes, write_json
 from napari_harm3.config import from_plain
 from napari_harm3.errors import ConfigError, TrainingError
+from napari_harm3.training.cost import Stopwatch
 
 Weights = dict[str, Tensor]
 STATES_KEPT = 2
@@ -52,6 +53,15 @@ class Progress:
 
     history: list[dict[str, Any]] = field(default_factory=list)
     """A row of ``log.csv`` for each epoch."""
+
+    seconds: float = field(default=0.0, compare=False)
+    cpu_seconds: float = field(default=0.0, compare=False)
+    """What the epochs took, in all the sessions that made them."""
+
+    def add(self, watch: Stopwatch) -> None:
+        """Count what an epoch took."""
+        self.seconds += watch.seconds
+        self.cpu_seconds += watch.cpu_seconds
 
 
 @dataclass
@@ -132,12 +142,7 @@ def readable(folder: Path) -> Iterator[None]:
 
 def state_folders(folder: Path) -> list[Path]:
     """Return the states of a fold, the oldest first."""
-    found = [
-        path
-        for path in folder.glob("state-*")
-        if path.is_dir() and path.name.removeprefix("state-").isdecimal()
-    ]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("state-")))
+    return numbered(folder, "state-")
 
 
 def _progress(state: Path) -> Progress:

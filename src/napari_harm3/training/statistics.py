@@ -20,7 +20,7 @@ Interval = tuple[float | None, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A difference, or a mean, with what is known of its error."""
+    """A difference with what is known of its error."""
 
     difference: float | None = None
     se: float | None = None
@@ -72,14 +72,6 @@ def delong(
     else:
         covariance = np.cov(placed_yes) / positives + np.cov(placed_no) / negatives
     return placed_yes.mean(axis=1), np.atleast_2d(covariance)
-
-
-def delong_mean(folds: Sequence[FoldScores], *, repeats: int = 1) -> Difference:
-    """Return the mean AUC over folds and its error; ``p`` is against 0.5."""
-    aucs, covariance = _combined([folds], repeats)
-    if aucs is None or covariance is None:
-        return Difference()
-    return _normal(float(aucs[0]), float(covariance[0, 0]), null=0.5)
 
 
 def delong_paired(
@@ -248,14 +240,14 @@ def _combined(
     return aucs.mean(axis=0), repeats * covariances.sum(axis=0) / len(found) ** 2
 
 
-def _normal(value: float, variance: float, *, null: float = 0.0) -> Difference:
+def _normal(value: float, variance: float) -> Difference:
     if np.isnan(variance):
         return Difference(difference=value)
     se = float(np.sqrt(max(variance, 0.0)))
     reach = float(stats.norm.ppf(0.975)) * se
     if np.isclose(se, 0, atol=1e-12):
         return Difference(difference=value, se=0.0, ci95=(value, value))
-    z = (value - null) / se
+    z = value / se
     return Difference(
         difference=value,
         se=se,
@@ -268,6 +260,7 @@ def _normal(value: float, variance: float, *, null: float = 0.0) -> Difference:
 def _require_pairs(one: Sequence[FoldScores], other: Sequence[FoldScores]) -> None:
     same = len(one) == len(other) and all(
         np.array_equal(mine.label, theirs.label)
+        and (mine.case_id == theirs.case_id or not (mine.case_id and theirs.case_id))
         for mine, theirs in zip(one, other, strict=True)
     )
     if not same:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 
 from napari_harm3.training.held_out import HeldOut
 from napari_harm3.training.metrics import DRAWS, figures
+from napari_harm3.training.resampling import drawn_patients, weighted_auc
 
 LEAST = 5
 """Cases of each class below which a group is named but not measured."""
@@ -28,7 +29,7 @@ class Subgroup:
     """Over pairs held out by the same fold: folds are different models."""
 
     ci95: tuple[float | None, float | None] = (None, None)
-    """Bootstrap of cases within class."""
+    """Bootstrap of patients within class."""
 
     acc: float | None = None
     sen: float | None = None
@@ -92,9 +93,10 @@ def _measured(
     )
     if about.note:
         return about
-    weight = _drawn(case_label, draws, rng)[:, case]
-    everyone = np.ones((1, len(label)))
-    aucs = _auc_within_folds(label, score, fold, np.vstack([everyone, weight]))
+    patients = np.array(held_out.patient or held_out.case_id)[own][first]
+    (drawn,) = drawn_patients([(case_label, patients.tolist())], draws, rng)
+    weight = np.vstack([np.ones((1, len(label))), drawn[:, case]])
+    aucs = weighted_auc(label, score, weight, fold=fold)
     defined = ~np.isnan(aucs[1:])
     found = figures(label, score)
     low, high = (
@@ -119,30 +121,3 @@ def _why_not(positives: int, negatives: int) -> str:
         if count < LEAST
     ]
     return f"too few to measure: {' and '.join(few)}" if few else ""
-
-
-def _drawn(
-    label: Int[np.ndarray, "cases"], draws: int, rng: np.random.Generator
-) -> Float[np.ndarray, "draws cases"]:
-    """Return how often each case is drawn, within its class."""
-    weight = np.zeros((draws, len(label)))
-    for value in (0, 1):
-        members = np.flatnonzero(label == value)
-        shares = np.full(len(members), 1 / len(members))
-        weight[:, members] = rng.multinomial(len(members), shares, size=draws)
-    return weight
-
-
-def _auc_within_folds(
-    label: Int[np.ndarray, "n"],
-    score: Float[np.ndarray, "n"],
-    fold: Int[np.ndarray, "n"],
-    weight: Float[np.ndarray, "draws n"],
-) -> Float[np.ndarray, "draws"]:
-    yes, no = label == 1, label == 0
-    pair = (fold[yes][:, None] == fold[no]).astype(float)
-    wins = (score[yes][:, None] > score[no]) + 0.5 * (score[yes][:, None] == score[no])
-    won = ((weight[:, yes] @ (wins * pair)) * weight[:, no]).sum(1)
-    pairs = ((weight[:, yes] @ pair) * weight[:, no]).sum(1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(won / pairs)
