@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from napari_harm3.cli.show import show
+from napari_harm3.cli.show import show, unanswered
 from napari_harm3.jobs.progress import Progress, finished
 
 
@@ -54,3 +54,18 @@ def test_a_stage_has_a_bar_and_the_result_comes_last(capsys):
         "volumes",
         "slides",
     ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["t1_pre.nii.gz holds NaN.", "Case A lacks wsi, and this model needs it."],
+)
+def test_a_case_without_an_answer_is_named_once(capsys, message):
+    row = {"case_id": "A", "probability": None, "message": message}
+
+    assert unanswered(row)
+    assert not unanswered(row | {"probability": 0.0})
+
+    told = capsys.readouterr().err
+    assert told.startswith("harm3: Case A")
+    assert told.count("Case A") == told.count("\n") == 1

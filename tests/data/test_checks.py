@@ -6,6 +6,7 @@ import pytest
 from itk_files import nrrd
 from napari_harm3.cohort.case import Case
 from napari_harm3.data.checks import case_faults
+from napari_harm3.data.slides import bags_of
 from nifti_files import AFFINE, nifti
 from training_cases import write_bag
 
@@ -68,3 +69,11 @@ def test_feature_files_of_one_case_that_differ_in_width_are_a_fault(tmp_path):
     assert said == {
         "wsi": "a.h5 has 6 features a patch and b.h5 has 9: extract them alike."
     }
+
+
+def test_a_feature_file_is_one_however_its_suffix_is_written(tmp_path):
+    write_bag(tmp_path / "A.H5", np.ones((3, 6)))
+    case = Case(case_id="A", row=2, slides=(tmp_path / "A.H5",), slide_mpp=(None,))
+
+    assert messages(case, quick=False) == {}
+    assert bags_of(case, tmp_path / "work") == case.slides

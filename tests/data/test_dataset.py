@@ -319,6 +319,24 @@ def test_what_is_noted_of_annotations_and_is_no_such_thing_is_made_anew(
     assert "1 lesion of m.nii.gz" in warnings_of(made)["t1_pre"]
 
 
+def test_annotations_that_were_once_read_otherwise_are_made_anew(tmp_path):
+    case, _, _ = annotated_case(tmp_path)
+    config = InputConfig.of_size("small").mri
+    volumes = prepare_mri(case, config, tmp_path / "w")
+    made = prepare_masks(case, config, tmp_path / "w")
+    right, before = load_masks(made).copy(), volumes.stat().st_mtime_ns
+    note = json.loads(made.with_suffix(".json").read_text())
+    del note["key"]["reading"]
+    made.with_suffix(".json").write_text(json.dumps(note))
+    np.save(made, np.zeros_like(right))
+
+    prepare_mri(case, config, tmp_path / "w")
+    prepare_masks(case, config, tmp_path / "w")
+
+    np.testing.assert_array_equal(load_masks(made), right)
+    assert volumes.stat().st_mtime_ns == before
+
+
 def test_a_volume_packed_anew_has_an_identity_in_common_with_the_first(tmp_path):
     case, _, _ = annotated_case(tmp_path)
     inputs = InputConfig.of_size("small")

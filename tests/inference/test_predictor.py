@@ -10,7 +10,8 @@ import pytest
 
 from napari_harm3.config import read_toml, write_toml
 from napari_harm3.errors import FeatureError, ModelError
-from napari_harm3.inference.predictor import Predictor, check_features, export_model
+from napari_harm3.inference.export import export_model
+from napari_harm3.inference.predictor import Predictor, check_features
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.cross_validation import cross_validate
 from napari_harm3.training.run import open_run

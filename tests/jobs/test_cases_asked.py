@@ -13,6 +13,8 @@ from small_slides import write_slide
 
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.cohort.table import read_cohort
+from napari_harm3.errors import Stopped
+from napari_harm3.jobs import prediction
 from napari_harm3.jobs.cohort import prepare_cohort
 from napari_harm3.jobs.prediction import predict
 from napari_harm3.jobs.progress import result_of
@@ -180,3 +182,14 @@ def test_a_damaged_bag_is_made_again(prepared_cohort, run_config, tmp_path):
 
     assert result_of(prepare())["failed"] == []
     assert is_sound(bag)
+
+
+def test_a_stop_is_no_fault_of_the_case(run, cohort, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise Stopped("Stopped.")
+        yield
+
+    monkeypatch.setattr(prediction, "prepare_case", stopped)
+
+    with pytest.raises(Stopped):
+        asked(run, one_case(cohort, tmp_path))

@@ -1,10 +1,12 @@
 """A cohort that is explained again keeps what is whole and makes the rest anew."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from napari_harm3.jobs.explanation_cohort import explain_cohort
+from napari_harm3.jobs.explanation_parts import CHECKS, Recipes, checked
 from napari_harm3.jobs.progress import result_of
 
 
@@ -35,3 +37,23 @@ def test_damaged_notes_of_a_case_are_made_anew(run, prepared_cohort, tmp_path):
     summary = (out / "summary.json").read_text()
     assert json.loads(summary)["page"] == "agreement.html"
     assert str(tmp_path) not in summary
+
+    cut = out / "HN-0001" / "t1_pre_cam.nii.gz"
+    whole_map = cut.read_bytes()
+    cut.write_bytes(whole_map[:1000])
+    explained()
+    assert cut.read_bytes() == whole_map
+
+
+@pytest.mark.parametrize("content", ["[]", "[" * 100_000, '{"key": "of others"}', ""])
+def test_trials_that_are_no_such_thing_are_as_if_none_were_kept(tmp_path, content):
+    (tmp_path / CHECKS).write_text(content)
+    nothing = SimpleNamespace(
+        request=SimpleNamespace(checks=()), inputs=SimpleNamespace(batch=None)
+    )
+    made_of = Recipes(networks="n", maps="m", whole="w")
+
+    with pytest.raises(StopIteration) as end:
+        next(checked(nothing, tmp_path, made_of))
+
+    assert end.value.value is None

@@ -189,6 +189,10 @@ def no_work(task):
     return task.slide.name
 
 
+def no_close(opened):
+    pass
+
+
 def deadly(task, opened):
     """Die of one slide, as a library that crashes does."""
     yield 0, 1
@@ -204,7 +208,7 @@ def unpicklable(task, opened):
 
 
 def test_a_slide_that_takes_its_process_down_is_one_failed_row(slides, tmp_path):
-    work = Work(open=no_work, finish=deadly)
+    work = Work(open=no_work, finish=deadly, close=no_close)
 
     rows = result_of(
         run_batch("deadly", tasks_of([slides]), work, out=tmp_path, workers=2)
@@ -215,7 +219,7 @@ def test_a_slide_that_takes_its_process_down_is_one_failed_row(slides, tmp_path)
 
 
 def test_what_cannot_come_back_is_one_failed_row(slides, tmp_path, caplog):
-    work = Work(open=no_work, finish=unpicklable)
+    work = Work(open=no_work, finish=unpicklable, close=no_close)
     tasks = tasks_of([slides / "d-whole.tif", slides / "b-glass.tif"])
 
     job = run_batch("work", tasks, work, out=tmp_path, workers=2)

@@ -79,6 +79,8 @@ def test_a_cancelled_job_stops_between_two_steps(talk, tmp_path):
 
     assert talk.until_end()["kind"] == "cancelled"
     assert not (tmp_path / "cohort" / "cohort.csv").exists()
+    talk.say(id=5, job="make_phantom", params=phantom(tmp_path / "again", 1))
+    assert talk.until_end()["kind"] == "result"  # a cancel holds once
 
 
 def test_a_request_that_has_not_begun_is_cancelled_at_once(talk, tmp_path):

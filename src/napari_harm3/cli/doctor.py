@@ -19,7 +19,7 @@ class Doctor(Output):
     """Files, or folders of slides."""
 
     source_mpp: float | None = None
-    """Resolution of the slides, where the file does not state it."""
+    """Resolution of the slides; it wins over what their files say."""
 
     def run(self) -> int:
         """Print what each file is, its faults first."""

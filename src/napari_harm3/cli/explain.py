@@ -1,12 +1,11 @@
 """``harm3 explain``: where the model looks, and how that agrees with annotations."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_harm3.cli.options import ModelOptions
-from napari_harm3.cli.show import Result, show
+from napari_harm3.cli.show import Result, show, unanswered
 from napari_harm3.config import from_plain
 from napari_harm3.explain.config import (
     Also,
@@ -75,24 +74,17 @@ class Explain(ModelOptions):
             job = explain_cohort(self.model, **asked)
             return show(job, json=self.json, summary=_all, failed=_some_without)
         job = explain(self.model, case=self.case, **asked)
-        return show(job, json=self.json, summary=_summary, failed=_without)
+        return show(job, json=self.json, summary=_summary, failed=unanswered)
 
 
 def _some_without(result: Result) -> bool:
-    lacking = [_without(row) for row in result["cases"]]  # each is told
-    return any(lacking)
+    without = [unanswered(row) for row in result["cases"]]  # each is told
+    return any(without)
 
 
 def _all(result: Result) -> str:
     done = len(result["cases"]) - len(result["failed"])
     return f"{done} cases explained: {result['page']}" if done else ""
-
-
-def _without(result: Result) -> bool:
-    if result["probability"] is None:
-        print(f"harm3: {result['message']}", file=sys.stderr)
-        return True
-    return False
 
 
 def _summary(result: Result) -> str:

@@ -15,7 +15,7 @@ from napari_harm3.jobs.training import export
 class Export(Output):
     """Gather a run's networks in one folder, without case names."""
 
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
 
     out: Path

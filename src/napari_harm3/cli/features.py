@@ -8,7 +8,13 @@ from napari_harm3.cli.show import show
 from napari_harm3.cli.tissue import any_failed, slide_lines
 from napari_harm3.config import changed
 from napari_harm3.jobs.slides import Program, extract_features
-from napari_harm3.wsi.config import PRESETS, EncoderConfig, Precision, Stain
+from napari_harm3.wsi.config import (
+    PRESETS,
+    EncoderConfig,
+    PatchConfig,
+    Precision,
+    Stain,
+)
 
 
 @dataclass(kw_only=True)
@@ -24,13 +30,13 @@ class Features(SlideOptions):
     pretrained: bool = False
     """Download the encoder's own weights from the hub."""
 
-    batch: int = 64
+    batch: int = EncoderConfig().batch
     """Patches encoded at once."""
 
-    precision: Precision = "auto"
+    precision: Precision = EncoderConfig().precision
     """Numbers that the encoder calculates with; auto probes a GPU."""
 
-    stain: Stain = "none"
+    stain: Stain = PatchConfig().stain
     """How colours are brought to one reference, measured once a slide."""
 
     also: tuple[Program, ...] = ()

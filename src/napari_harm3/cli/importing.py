@@ -127,6 +127,8 @@ class Import:
 
 
 def _summary(result: Result) -> str:
+    if result["cohort"] is None and result["failed"]:
+        return "no case could be converted"
     if result["cohort"] is None:
         return (
             f"{result['cases']} cases proposed: look over {result['proposal']}, then "

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from napari_harm3.config import changed, read_toml
+from napari_harm3.data.config import Size
 from napari_harm3.errors import ConfigError
 from napari_harm3.experiments.carrying import carried_over
 from napari_harm3.training.config import RunConfig
@@ -64,17 +65,18 @@ class SlideOptions(Output):
     preset: Preset = "harm3"
     """How tissue is told from glass: ours, the paper's, or as CLAM does it."""
 
-    rule: Rule = "corners_any"
+    rule: Rule = PatchConfig().rule
     """Which patches count as tissue."""
 
-    patch: int = 224
+    patch: int = PatchConfig().patch
     """Side of a patch, pixels."""
 
-    mpp: float = 0.5
+    mpp: float = PatchConfig().mpp
     """Resolution of the patches, microns per pixel."""
 
     source_mpp: float | None = None
-    """Resolution of the slides themselves, where the file does not state it."""
+    """Resolution of the slides themselves, for all that have none in a cohort table; it
+    wins over what their files say."""
 
     allow_upsampling: bool = False
     """Accept slides coarser than the patches by more than 10 %."""
@@ -110,7 +112,7 @@ class SlideOptions(Output):
 class InputOptions:
     """What the network sees of a case."""
 
-    size: Literal["small", "full"] | None = None
+    size: Size | None = None
     """small trains on two cores; full is the paper's size, for a GPU. full if not
     given."""
 

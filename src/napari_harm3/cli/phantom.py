@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -11,7 +11,7 @@ from napari_harm3.cli.show import Result, show
 from napari_harm3.config import changed
 from napari_harm3.errors import ConfigError
 from napari_harm3.jobs.cohort import make_phantom
-from napari_harm3.phantom.config import ImplantConfig, PhantomConfig
+from napari_harm3.phantom.config import ImplantConfig, PhantomConfig, Strength
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class Phantom(Output):
     seed: int = 0
     """The same seed gives the same bytes."""
 
-    signal: Literal["default", "strong"] = "default"
+    signal: Strength = PhantomConfig().signal
     """How clearly the files tell the label."""
 
     permute_labels: bool = False
@@ -67,7 +67,9 @@ class Phantom(Output):
 
     def _config(self) -> PhantomConfig | ImplantConfig:
         implanted = self.slides is not None or self.null or self.unchanged
-        drawn = self.signal != "default" or self.permute_labels or self.missing
+        drawn = (
+            self.signal != PhantomConfig().signal or self.permute_labels or self.missing
+        )
         if self.anatomy is None and self.lesions is None:
             if implanted or self.fractions:
                 raise ConfigError(

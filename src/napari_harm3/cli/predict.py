@@ -1,11 +1,10 @@
 """``harm3 predict``: the probability of pCR."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_harm3.cli.options import ModelOptions
-from napari_harm3.cli.show import Result, show
+from napari_harm3.cli.show import Result, show, unanswered
 from napari_harm3.jobs.prediction import predict
 
 
@@ -34,10 +33,8 @@ class Predict(ModelOptions):
 
 
 def _any_without(result: Result) -> bool:
-    without = [row for row in result["predictions"] if row["probability"] is None]
-    for row in without:
-        print(f"harm3: {row['message']}", file=sys.stderr)
-    return bool(without)
+    without = [unanswered(row) for row in result["predictions"]]  # each is told
+    return any(without)
 
 
 def _summary(result: Result) -> str:

@@ -15,7 +15,7 @@ from napari_harm3.jobs.report import report
 class Report(Output):
     """Write one self-contained HTML page about a run."""
 
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
 
     out: Path

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from napari_harm3.cli.options import TrainingOptions
 from napari_harm3.cli.show import Result, show
 from napari_harm3.errors import ConfigError
+from napari_harm3.experiments.recipe import Table
 from napari_harm3.jobs.reproduction import Reproduction, configs_of, reproduce
+from napari_harm3.training.config import Budget
 
 PERMUTATIONS = 5
 
@@ -21,7 +23,7 @@ class Reproduce(TrainingOptions):
     Run again, it goes on where it was stopped.
     """
 
-    table: Annotated[Literal["table1", "table2"], tyro.conf.Positional]
+    table: Annotated[Table, tyro.conf.Positional]
     """table1: HARM3, its rivals and what is easy. table2: the ablations."""
 
     cohort: Annotated[Path, tyro.conf.Positional]
@@ -36,7 +38,7 @@ class Reproduce(TrainingOptions):
     methods: tuple[str, ...] = ()
     """These methods alone, and harm3; `harm3 models` lists the names."""
 
-    budget: Literal["matched", "native"] = "matched"
+    budget: Budget = "matched"
     """matched: all are trained alike. native: each as its authors did."""
 
     sanity: bool = False
@@ -75,7 +77,6 @@ class Reproduce(TrainingOptions):
         job = reproduce(
             self.table,
             asked,
-            beyond=self.beyond,
             permutations=self.permutations if self.sanity else 0,
         )
         return show(job, json=self.json, summary=_summary, failed=_some_failed)

@@ -64,6 +64,17 @@ def any_case_failed(result: Result) -> bool:
     return bool(result["failed"])
 
 
+def unanswered(row: Result) -> bool:
+    """Return whether a case got no probability, having said which and why."""
+    if row["probability"] is not None:
+        return False
+    case = f"Case {row['case_id']}"
+    said = row["message"]
+    told = said if said.startswith(case) else f"{case}: {said}"
+    print(f"harm3: {told}", file=sys.stderr)
+    return True
+
+
 def _follow(job: Job) -> Result:
     result: Result = {}
     try:
@@ -74,9 +85,7 @@ def _follow(job: Job) -> Result:
                 bar.draw(message)
                 result = message.result or result
     finally:
-        close = getattr(job, "close", None)
-        if close is not None:
-            close()
+        job.close()
     return result
 
 

@@ -1,7 +1,8 @@
 """A case: one patient's volumes, annotations, slides and label."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 SEQUENCES = ("t1", "t2")
@@ -10,8 +11,17 @@ SEQUENCES = ("t1", "t2")
 TIMES = ("pre", "post")
 """Before and after treatment; nothing to do with contrast agent."""
 
-ROLES = tuple(f"{sequence}_{time}" for sequence in SEQUENCES for time in TIMES)
+PARTS = {f"{part[0]}_{part[1]}": part for part in product(SEQUENCES, TIMES)}
+"""Sequence and time of each role."""
+
+ROLES = tuple(PARTS)
 """The four volumes, in the order of the tensor's axes S and T."""
+
+AXES = dict(zip(ROLES, product(range(len(SEQUENCES)), range(len(TIMES))), strict=True))
+"""Where each role stands along these axes."""
+
+BEFORE = {f"{sequence}_post": f"{sequence}_pre" for sequence in SEQUENCES}
+"""Of each volume after treatment, the one before."""
 
 TITLES = {
     "t1_pre": "T1+C before therapy",
@@ -65,6 +75,23 @@ class Case:
         masks = ((f"mask_{role}", path) for role, path in self.masks.items())
         slides = (("wsi", path) for path in self.slides)
         return (*self.volumes.items(), *masks, *slides)
+
+    def only(self, reads: Collection[str]) -> "Case":
+        """Return the case without the files that nobody reads.
+
+        Parameters
+        ----------
+        reads
+            Which are read of ``mri``, the ``annotation`` of these, and ``wsi``.
+        """
+        case = self
+        if "mri" not in reads:
+            case = replace(case, volumes={}, masks={})
+        if "annotation" not in reads:
+            case = replace(case, masks={})
+        if "wsi" not in reads:
+            case = replace(case, slides=(), slide_mpp=())
+        return case
 
     def with_bare_slides(self) -> "Case":
         """Return the case as without its slides, of which no patch can be used."""

@@ -5,17 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Fault
 from napari_harm3.data.slides import check_widths
 from napari_harm3.errors import Harm3Error, SlideError, VolumeError, sentence
 from napari_harm3.mri.annotation import check_annotation, read_annotation
 from napari_harm3.mri.preprocess import check_overlap
-from napari_harm3.mri.reading import read_geometry, read_volume
+from napari_harm3.mri.reading import blank_fault, read_geometry, read_volume
 from napari_harm3.mri.volume import Geometry
-from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_bag
+from napari_harm3.wsi.bags import read_bag
+from napari_harm3.wsi.files import is_feature_file
 from napari_harm3.wsi.inspection import inspect_slide
 from napari_harm3.wsi.slide import open_slide
 
@@ -48,7 +47,7 @@ def case_faults(case: Case, *, quick: bool) -> list[Fault]:
     widths: dict[Path, int] = {}
     for path, mpp in zip(case.slides, case.slide_mpp, strict=True):
         with faults.of("wsi"):
-            if path.suffix in FEATURE_SUFFIXES:
+            if is_feature_file(path):
                 widths[path] = read_bag(path).features.shape[1]
             else:
                 _slide(path, mpp, quick=quick)
@@ -75,8 +74,8 @@ def _volume(path: Path, *, quick: bool) -> Geometry:
     if quick:
         return read_geometry(path)
     volume = read_volume(path)
-    if np.ptp(volume.array) == 0:
-        raise VolumeError(f"{path.name} shows nothing: all its voxels are alike.")
+    if fault := blank_fault(volume):
+        raise VolumeError(fault)
     return volume
 
 

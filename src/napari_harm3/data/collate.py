@@ -51,7 +51,6 @@ def collate(
         aligned=torch.tensor([item.aligned for item in items]),
         **_annotations(items, volume_size),
         clinical=torch.from_numpy(np.stack(columns)) if columns else None,
-        case_ids=tuple(item.case.case_id for item in items),
     )
 
 

@@ -1,6 +1,5 @@
 """What a file is and what is wrong with it, whatever it is."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,15 @@ from napari_harm3.errors import FeatureError, VolumeError
 from napari_harm3.mri.affine import orientation_code
 from napari_harm3.mri.annotation import check_contents
 from napari_harm3.mri.display import oblique_degrees
-from napari_harm3.mri.reading import annotation_kind, kind_of, read_volume
+from napari_harm3.mri.formats import VOLUME_SUFFIXES
+from napari_harm3.mri.reading import annotation_kind, blank_fault, kind_of, read_volume
 from napari_harm3.mri.volume import Volume
-from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_bag
+from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.features import bag_summary, has_features, own_attributes
+from napari_harm3.wsi.files import is_feature_file
 from napari_harm3.wsi.folder import slides_at
-from napari_harm3.wsi.inspection import inspect_slide
+from napari_harm3.wsi.inspection import FileReport, inspect_slide
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 LEADS = {
     "R": "right",
     "L": "left",
@@ -28,31 +28,20 @@ LEADS = {
 """The patient's side that a letter of an orientation code stands for."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileReport:
-    """What is to be said of a file; it can be used if there are no faults."""
-
-    kind: str
-    faults: list[str]
-    notes: list[str]
-
-
 def inspect_file(path: Path, *, source_mpp: float | None = None) -> FileReport:
     """Return what a slide, a volume or a feature file is; every byte is read.
 
     A folder of one DICOM series is a volume.
     """
-    name = path.name.lower()
-    if name.endswith(FEATURE_SUFFIXES):
+    if is_feature_file(path):
         return _features(path)
     try:
         kind = kind_of(path)
     except (VolumeError, OSError):  # it cannot be read, and its reader tells why
         kind = None
-    if kind is not None or name.endswith(VOLUME_SUFFIXES):
+    if kind is not None or path.name.lower().endswith(VOLUME_SUFFIXES):
         return _volume(path, kind)
-    slide = inspect_slide(path, source_mpp=source_mpp)
-    return FileReport(kind=slide.kind, faults=slide.faults, notes=slide.notes)
+    return inspect_slide(path, source_mpp=source_mpp)
 
 
 def files_at(path: Path) -> list[Path]:
@@ -89,14 +78,14 @@ def _volume(path: Path, kind: str | None) -> FileReport:
             told = f"annotation (DICOM {annotation})"
             check_contents(path)
             note = "Whether it lies on its volume is told by `harm3 check`."
-            return FileReport(kind=told, faults=[], notes=[note])
+            return FileReport(kind=told, notes=[note])
         volume = read_volume(path)
     except VolumeError as error:
-        return FileReport(kind=told, faults=[str(error)], notes=[])
-    faults = []
-    if np.ptp(volume.array) == 0:
-        faults.append(f"{path.name} shows nothing: all its voxels are alike.")
-    return FileReport(kind=told, faults=faults, notes=_described(volume))
+        return FileReport(kind=told, faults=[str(error)])
+    fault = blank_fault(volume)
+    return FileReport(
+        kind=told, faults=[fault] if fault else [], notes=_described(volume)
+    )
 
 
 def _described(volume: Volume) -> list[str]:
@@ -120,12 +109,11 @@ def _features(path: Path) -> FileReport:
             count = bag_summary(path)["patches"]
             return FileReport(
                 kind="coordinates",
-                faults=[],
                 notes=[f"{count} patches without features: run `harm3 features`."],
             )
         bag = read_bag(path)
     except FeatureError as error:
-        return FileReport(kind="features", faults=[str(error)], notes=[])
+        return FileReport(kind="features", faults=[str(error)])
     count, width = bag.features.shape
     encoder = bag.attributes.get("encoder", "an encoder that it does not name")
     notes = [f"{count} patches of {width} numbers, by {encoder}."]
@@ -133,4 +121,4 @@ def _features(path: Path) -> FileReport:
         notes.append(f"{damaged} patches more could not be read from the slide.")
     if bag.coords is None:
         notes.append("It does not say where its patches lie.")
-    return FileReport(kind="features", faults=[], notes=notes)
+    return FileReport(kind="features", notes=notes)

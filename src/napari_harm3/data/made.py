@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+from jaxtyping import Shaped
 from pydantic import FiniteFloat
 from pydantic.dataclasses import dataclass
 
@@ -41,3 +43,8 @@ class MadeMasks:
 
     warnings: dict[str, str]
     """What is to be said of them, by role."""
+
+
+def rows_of(matrix: Shaped[np.ndarray, "n m"]) -> Any:
+    """Return a matrix as tuples of plain numbers, as these records hold it."""
+    return tuple(tuple(row) for row in matrix.tolist())

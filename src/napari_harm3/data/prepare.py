@@ -1,9 +1,9 @@
-"""A case's files as arrays, made once: the work folder (DESIGN, section 9)."""
+"""A case's files as arrays, made once: the work folder."""
 
 import glob
-import json
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from napari_harm3.artifacts import atomic_path, sha256_of, write_json
-from napari_harm3.cohort.case import ROLES, TIMES, Case
+from napari_harm3.artifacts import atomic_path, read_record, sha256_of, write_json
+from napari_harm3.cohort.case import AXES, PARTS, ROLES, Case
 from napari_harm3.config import from_plain, recipe_hash, to_plain
 from napari_harm3.data.config import InputConfig
-from napari_harm3.data.made import MadeMasks, MadeMri
+from napari_harm3.data.made import MadeMasks, MadeMri, rows_of
 from napari_harm3.data.slides import bags_of, read_bags
 from napari_harm3.errors import ConfigError, FeatureError, VolumeError
-from napari_harm3.mri.annotation import LABELS, read_annotation
+from napari_harm3.mri.annotation import LABELS, READING, read_annotation
 from napari_harm3.mri.config import MriConfig, RegisterConfig
+from napari_harm3.mri.formats import DETACHED
 from napari_harm3.mri.preprocess import PreparedMri, prepare_volumes
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.resampling import placed, resample_labels
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from napari_harm3.mri.register import Registration
 
 Made = TypeVar("Made", MadeMri, MadeMasks)
-PAIRED = (".mhd", ".nhdr")
-"""Headers whose voxels lie in another file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,7 @@ def prepare_mri(
     if config.register == "rigid":
         alignment = aligned_case(case, volumes, work, stopped=stopped)
     if config.bias_field:
-        from napari_harm3.mri.register import without_bias
+        from napari_harm3.mri.bias import without_bias
 
         volumes = {role: without_bias(one) for role, one in volumes.items()}
     prepared = prepare_volumes(
@@ -100,19 +99,19 @@ def prepare_mri(
         masks=_masks_to_crop(case, config, volumes),
     )
     _save_array(path, prepared.array)
-    about = {
-        "recipe": to_plain(config),
-        "sources": dict(prepared.sources),
-        "contents": {r: v.unpacked for r, v in volumes.items() if v.unpacked},
-        "stamps": {role: file_stamp(file) for role, file in case.volumes.items()},
-        "affine": prepared.affine.tolist(),
-        "available": prepared.available.tolist(),
-        "aligned": prepared.aligned,
-        "transforms": {role: m.tolist() for role, m in prepared.transforms.items()},
-        "registrations": {} if alignment is None else alignment.to_plain(),
-        "warnings": {} if alignment is None else alignment.warnings,
-    }
-    write_json(path.with_suffix(".json"), about)
+    made = MadeMri(
+        recipe=to_plain(config),
+        sources=dict(prepared.sources),
+        contents={r: v.unpacked for r, v in volumes.items() if v.unpacked},
+        stamps={role: file_stamp(file) for role, file in case.volumes.items()},
+        affine=rows_of(prepared.affine),
+        available=rows_of(prepared.available),
+        aligned=prepared.aligned,
+        transforms={role: rows_of(m) for role, m in prepared.transforms.items()},
+        registrations={} if alignment is None else alignment.to_plain(),
+        warnings={} if alignment is None else alignment.warnings,
+    )
+    write_json(path.with_suffix(".json"), to_plain(made))
     return path
 
 
@@ -167,9 +166,10 @@ def registered(
     path = work / "mri" / case.case_id / f"{role}-on-{onto}.json"
     moving, fixed = volumes[role], volumes[onto]
     key = f"{moving.sha256} {fixed.sha256} {recipe_hash(config)}"
-    if _about(path).get("key") == key:
-        return Registration.load(path)
-    same = role[:2] == onto[:2]
+    if read_record(path).get("key") == key:
+        with suppress(VolumeError):  # a damaged one is made anew
+            return Registration.load(path)
+    same = PARTS[role][0] == PARTS[onto][0]
     found = register(moving, fixed, config, same_sequence=same, stopped=stopped)
     found.save(path, key=key)
     return found
@@ -177,7 +177,9 @@ def registered(
 
 def warnings_of(path: Path) -> dict[str, str]:
     """Return what is to be said of prepared volumes or annotations, by role."""
-    warnings: dict[str, str] = _about(path).get("warnings", {})
+    warnings: dict[str, str] = read_record(path.with_suffix(".json")).get(
+        "warnings", {}
+    )
     return warnings
 
 
@@ -213,12 +215,13 @@ def prepare_masks(case: Case, config: MriConfig, work: Path) -> Path | None:
         labels = read_annotation(case.masks[role], native)
         there = placed(native, prepared.transforms.get(role))
         found = resample_labels(labels, there, target)
-        array[divmod(ROLES.index(role), len(TIMES))] = found.labels
+        array[AXES[role]] = found.labels
         if found.lost:
             warnings[role] = lost_lesions(case.masks[role].name, found.lost)
     path = _masks_path(volumes)
     _save_array(path, array)
-    write_json(path.with_suffix(".json"), {"key": key, "warnings": warnings})
+    made = MadeMasks(key=key, warnings=warnings)
+    write_json(path.with_suffix(".json"), to_plain(made))
     return path
 
 
@@ -233,16 +236,26 @@ def lost_lesions(name: str, labels: Sequence[int]) -> str:
 
 
 def load_mri(path: Path) -> PreparedMri:
-    """Return prepared volumes, memory-mapped."""
-    about = _about(path)
-    moves = about.get("transforms", {})
+    """Return prepared volumes, memory-mapped.
+
+    Raises
+    ------
+    VolumeError
+        If they are damaged, or not there.
+    """
+    made = _made(path, MadeMri)
+    if made is None:
+        raise VolumeError(
+            f"The prepared volumes {path.parent.name}/{path.name} are damaged: run "
+            "`harm3 prepare`, and they are made again."
+        )
     return PreparedMri(
         array=np.load(path, mmap_mode="r"),
-        available=np.array(about["available"], dtype=bool),
-        affine=np.array(about["affine"]),
-        aligned=bool(about["aligned"]),
-        sources=about["sources"],
-        transforms={role: np.array(matrix) for role, matrix in moves.items()},
+        available=np.array(made.available),
+        affine=np.array(made.affine),
+        aligned=made.aligned,
+        sources=made.sources,
+        transforms={role: np.array(rows) for role, rows in made.transforms.items()},
     )
 
 
@@ -328,9 +341,11 @@ def _annotated(case: Case) -> list[str]:
 
 def _masks_key(case: Case, volumes: Path) -> dict[str, Any]:
     """Return what prepared annotations depend on: their files, and the volumes."""
+    made = _made(volumes, MadeMri)
     return {
+        "reading": READING,
         "stamps": {role: file_stamp(case.masks[role]) for role in _annotated(case)},
-        "volumes": _about(volumes).get("sources", {}),
+        "volumes": {} if made is None else made.sources,
     }
 
 
@@ -365,7 +380,7 @@ def file_stamp(file: Path) -> list[Any] | None:
         files = [file]
         if file.is_dir():
             files += sorted(one for one in file.rglob("*") if one.is_file())
-        elif file.suffix.lower() in PAIRED:
+        elif file.suffix.lower() in DETACHED:
             files += sorted(file.parent.glob(f"{glob.escape(file.stem)}.*"))
         states = [one.stat() for one in files]
     except OSError:
@@ -379,14 +394,7 @@ def _made(path: Path, kind: type[Made]) -> Made | None:
     """Return what stands beside an array; None unless both are whole and sound."""
     try:
         np.load(path, mmap_mode="r")  # to the last byte that its header tells of
-        return from_plain(kind, _about(path), source=path.name)
+        about = read_record(path.with_suffix(".json"))
+        return from_plain(kind, about, source=path.name)
     except (OSError, ValueError, EOFError, ConfigError):
         return None
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from napari_harm3.cohort.case import Case
 from napari_harm3.data.config import InputConfig
 from napari_harm3.errors import FeatureError
-from napari_harm3.wsi.bags import FEATURE_SUFFIXES, read_bag
+from napari_harm3.wsi.bags import read_bag
 from napari_harm3.wsi.extraction import extract
 from napari_harm3.wsi.features import Bag, has_features, is_sound
+from napari_harm3.wsi.files import is_feature_file
 from napari_harm3.wsi.layout import describe, is_made, lay_out
 from napari_harm3.wsi.slide import open_slide
 
@@ -53,7 +54,7 @@ def bags_of(case: Case, work: Path) -> tuple[Path, ...]:
     """Return where the bag of each slide lies; a feature file is its own."""
     return tuple(
         path
-        if path.suffix in FEATURE_SUFFIXES
+        if is_feature_file(path)
         else work / "slides" / f"{case.case_id}-{number}.harm3.h5"
         for number, path in enumerate(case.slides)
     )

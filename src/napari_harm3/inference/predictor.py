@@ -1,6 +1,5 @@
 """Ask a trained model: a run folder, or a model folder that was given away."""
 
-import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,25 +10,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_harm3.artifacts import sha256_of, write_json
-from napari_harm3.cohort.case import SEQUENCES, TIMES, Case
-from napari_harm3.config import from_plain, to_plain, write_toml
+from napari_harm3.cohort.case import BEFORE, Case
+from napari_harm3.config import from_plain
 from napari_harm3.data.clinical import ClinicalEncoding
 from napari_harm3.data.collate import collate
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import PATTERNS, CaseItem, load_item
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.errors import FeatureError, ModelError
-from napari_harm3.inference.folder import RECIPE, read_folds, read_recipe
-from napari_harm3.models.checkpoint import ABOUT, WEIGHTS, load_weights, read_about
+from napari_harm3.inference.folder import read_folds, read_recipe
+from napari_harm3.models.checkpoint import load_weights
 from napari_harm3.models.entry import ModelEntry
 from napari_harm3.models.interface import CaseBatch
 from napari_harm3.models.registry import build_model, model_entry
-from napari_harm3.training.run import fold_folders
 from napari_harm3.wsi.bags import read_attributes
-
-PRIVATE = ("predictions",)
-"""Keys of a fold's JSON that name patients; they stay with the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +35,20 @@ class Sight:
 
     seen: str
     """``held-out``, ``new`` or ``in-training``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseInputs:
+    """A prepared case as a model takes it; its files are read once."""
+
+    prepared: PreparedCase
+    item: CaseItem
+    """Of which only what the model looks at."""
+
+    batch: CaseBatch
+    """The case alone, on the model's device."""
+
+    sight: Sight
 
 
 class Predictor:
@@ -113,19 +121,20 @@ class Predictor:
         A network learns from annotations, and answers without.
         """
         answers_by_them = self._entry.annotations and self._entry.group == "reference"
-        pairs = [{f"{sequence}_{time}" for time in TIMES} for sequence in SEQUENCES]
-        return answers_by_them and not any(pair <= case.masks.keys() for pair in pairs)
+        return answers_by_them and not any(
+            {pre, post} <= case.masks.keys() for post, pre in BEFORE.items()
+        )
 
-    def lacks(self, case: Case) -> tuple[str, ...]:
+    def missing_inputs(self, case: Case) -> tuple[str, ...]:
         """Return the inputs that a case lacks, without which nothing is said of it."""
         return self._entry.lacks(case, self.config.model)
 
-    def lacking(self, case: Case) -> str:
-        """Say which inputs a case lacks, without which nothing is said of it.
+    def refusal(self, case: Case) -> str:
+        """Say why nothing is said of a case: which inputs it lacks.
 
-        Empty if it has them all.
+        Empty if it has all that are needed.
         """
-        absent = self.lacks(case)
+        absent = self.missing_inputs(case)
         if not absent:
             return ""
         remedy = "add the file to the cohort table."
@@ -182,7 +191,11 @@ class Predictor:
         return Sight(folds=tuple(sorted(self._about)), seen="in-training")
 
     def batch(self, prepared: PreparedCase) -> CaseBatch:
-        """Return a case as a batch of one, on the model's device.
+        """Return a case as a batch of one; what `inputs_of` refuses is refused."""
+        return self.inputs_of(prepared).batch
+
+    def inputs_of(self, prepared: PreparedCase) -> CaseInputs:
+        """Return a case as the model takes it.
 
         Raises
         ------
@@ -193,20 +206,24 @@ class Predictor:
             that the case lacks.
         """
         self.check_blind()
-        if fault := self.lacking(prepared.case):
+        if fault := self.refusal(prepared.case):
             raise ModelError(fault)
         self._check_features(prepared)
-        item, width = self.item(prepared), self.about["patch_width"]
+        item, width = self._item(prepared), self.about["patch_width"]
         if item.features is not None and item.features.shape[1] != width:
             raise FeatureError(
                 f"{prepared.bags[0].name} has {item.features.shape[1]} features a "
                 f"patch, and this model learned from {width}: extract them again."
             )
         batch = collate([item], volume_size=self.inputs.mri.size, patch_width=width)
-        return batch.to(self.device)
+        return CaseInputs(
+            prepared=prepared,
+            item=item,
+            batch=batch.to(self.device),
+            sight=self.sight(prepared.identities.values()),
+        )
 
-    def item(self, prepared: PreparedCase) -> CaseItem:
-        """Return a case as arrays, of which only what the model looks at."""
+    def _item(self, prepared: PreparedCase) -> CaseItem:
         clinical = "clinical" in self._entry.modalities
         return load_item(
             prepared,
@@ -296,74 +313,3 @@ def check_features(
 def mean_logit(logits: Sequence[Float[Tensor, "B"]]) -> Float[Tensor, "B"]:
     """Return the answer of an ensemble."""
     return torch.stack(list(logits)).mean(dim=0)
-
-
-def check_empty(out: Path) -> None:
-    """Refuse to write a model over something else.
-
-    Raises
-    ------
-    ModelError
-        If the folder holds anything.
-    """
-    out = out.resolve()
-    if out.exists() and any(out.iterdir()):
-        raise ModelError(f"{out.name} is not empty: choose another folder.")
-
-
-def export_model(run: Path, out: Path) -> None:
-    """Write one model folder to give away: networks and recipe.
-
-    No case's name and no path of this machine goes with it.
-
-    Raises
-    ------
-    ModelError
-        If the run has no finished fold, its weights are not those that were saved, or
-        the folder is not empty.
-    """
-    model = Predictor.load(run, "cpu")
-    out = out.resolve()  # ``.`` has no name
-    check_empty(out)
-    temporary = out.with_name(f".{out.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        _gather(model, temporary)
-        out.mkdir(exist_ok=True)
-        # Without its recipe, which comes last, a folder is no model.
-        for one in sorted(temporary.iterdir(), key=lambda one: one.name == RECIPE):
-            one.rename(out / one.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _gather(model: Predictor, folder: Path) -> None:
-    """Write all that is given away of a model into a new folder."""
-    run, config = model.folder, model.config.without_paths()
-    for path in fold_folders(run):
-        target = folder / path.name
-        target.mkdir(parents=True)
-        shutil.copyfile(path / WEIGHTS, target / WEIGHTS)
-        about = {k: v for k, v in read_about(path).items() if k not in PRIVATE}
-        if sha256_of(target / WEIGHTS) != about["sha256"]:
-            raise ModelError(
-                f"{run.name}/{path.name}/{WEIGHTS} is not the file that was saved (its "
-                "SHA-256 differs): copy it again, or train it again."
-            )
-        write_json(target / ABOUT, about | {"config": to_plain(config)})
-    write_toml(folder / RECIPE, config)
-    for name in ("MODEL_CARD.md", "environment.json"):
-        if (run / name).exists():
-            shutil.copyfile(run / name, folder / name)
-    write_json(
-        folder / "model.json",
-        {
-            "method": config.method,
-            "size": config.size,
-            "trained_on": model.trained_on,
-            "made_up": model.made_up,
-            "folds": model.folds,
-            "requires": list(model.requires),
-            "features": dict(model.about["features"]),
-        },
-    )

@@ -1,6 +1,6 @@
 """What a user can ask about a cohort: make one up, check one, prepare one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -36,15 +36,22 @@ def make_phantom(
     Raises
     ------
     CohortError, VolumeError, SlideError
-        If the files that lesions are implanted in, or taken from, cannot serve.
+        If the folder holds another cohort; if the files that lesions are implanted in,
+        or taken from, cannot serve.
     """
+    from napari_harm3.phantom.case_folder import case_name, check_own
+
+    indices = list(range(config.cases))
     if isinstance(config, ImplantConfig):
         from napari_harm3.phantom.real_cohort import (
+            NAME,
+            PREFIX,
             finish_implanted,
             make_implanted,
             survey,
         )
 
+        check_own(out, name=NAME, cases=[case_name(PREFIX, n) for n in indices])
         yield Progress(stage="survey", text=config.anatomy.name)
         sources = survey(config)
         for note in sources.notes:
@@ -52,11 +59,11 @@ def make_phantom(
         make = partial(make_implanted, out, config, sources)
         finish = partial(finish_implanted, out, config)
     else:
-        from napari_harm3.phantom.cohort import finish_cohort, make_case
+        from napari_harm3.phantom.cohort import NAME, PREFIX, finish_cohort, make_case
 
+        check_own(out, name=NAME, cases=[case_name(PREFIX, n) for n in indices])
         make = partial(make_case, out, config)
         finish = partial(finish_cohort, out, config)
-    indices = list(range(config.cases))
     for done, (_, case_id) in enumerate(each(make, indices, workers=workers), start=1):
         yield Progress(stage="cohort", step=done, of=len(indices), text=str(case_id))
     table = finish()
@@ -121,25 +128,40 @@ def prepare_cohort(
     One case that fails never stops the others; its faults stand in the result.
     """
     table = read_cohort(cohort, allow_external=allow_external)
-    prepare = partial(
-        prepare_one,
+    yield from prepare_cases(
+        table.cases,
         inputs=inputs,
         work=work_folder(cohort, work),
+        workers=workers,
+        scheduler=scheduler,
         device=device,
     )
+
+
+def prepare_cases(
+    cases: Sequence[Case],
+    *,
+    inputs: InputConfig,
+    work: Path,
+    workers: int = 1,
+    scheduler: str | None = None,
+    device: str = "auto",
+) -> Job:
+    """Turn every volume and slide that some cases name into tensors, once."""
+    prepare = partial(prepare_one, inputs=inputs, work=work, device=device)
     resolve_device(device)
     done: list[Preparation] = []
     for case, outcome in each(
-        prepare, table.cases, workers=workers, scheduler=scheduler, lost=_lost
+        prepare, cases, workers=workers, scheduler=scheduler, lost=_lost
     ):
         done.append(outcome)
         yield Progress(
-            stage="prepare", step=len(done), of=len(table.cases), text=case.case_id
+            stage="prepare", step=len(done), of=len(cases), text=case.case_id
         )
         for fault in outcome.warnings:
             text = f"{case.case_id}, {fault['column']}: {fault['message']}"
             yield Progress(stage="prepare", warning=text)
-    row = {case.case_id: case.row for case in table.cases}
+    row = {case.case_id: case.row for case in cases}
     done.sort(key=lambda outcome: row[outcome.case_id])
     result = {
         "volumes": sum(outcome.volumes for outcome in done),

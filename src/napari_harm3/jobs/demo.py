@@ -1,11 +1,12 @@
 """The whole road in one go, on a made-up cohort."""
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.jobs.cohort import make_phantom, prepare_cohort
-from napari_harm3.jobs.encoders import untrained
+from napari_harm3.jobs.encoders import untrained_warning
 from napari_harm3.jobs.explanation import explain
 from napari_harm3.jobs.prediction import predict
 from napari_harm3.jobs.progress import Job, Progress, finished
@@ -31,8 +32,8 @@ def demo(
 
     Run again, it goes on where it was stopped: each stage keeps what is finished.
     """
-    yield Progress(stage="demo", warning=untrained(config.inputs.encoder))
-    made: dict[str, Any] = yield from _stage(
+    yield Progress(stage="demo", warning=untrained_warning(config.inputs.encoder))
+    made = yield from _stage(
         make_phantom(out / "cohort", config=cohort, workers=WORKERS)
     )
     table, run = Path(made["cohort"]), out / "run"
@@ -86,7 +87,7 @@ def demo(
     )
 
 
-def _stage(job: Job) -> Any:
+def _stage(job: Job) -> Generator[Progress, None, dict[str, Any]]:
     """Pass a stage's messages on, and return its result."""
     result: dict[str, Any] = {}
     for message in job:

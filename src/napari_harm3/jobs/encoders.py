@@ -32,7 +32,7 @@ def encoder_for(config: EncoderConfig, device: str) -> "Encoder":
         return _loaded[key]
 
 
-def untrained(config: EncoderConfig) -> str:
+def untrained_warning(config: EncoderConfig) -> str:
     """Return the sentence that says that an encoder has learned nothing."""
     return (
         f"The slide encoder {config.name} is untrained: its weights are drawn from "

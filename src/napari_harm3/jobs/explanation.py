@@ -71,7 +71,7 @@ def nothing(case: Case, predictor: "Predictor") -> Result:
         "agreement": {},
         "attention": None,
         "figure": None,
-        "message": predictor.lacking(case),
+        "message": predictor.refusal(case),
     }
 
 
@@ -96,7 +96,7 @@ def explained(
 ) -> Generator[Progress, None, tuple["AskedCase", Result]]:
     """Explain a case into its folder; return it, and what ``--json`` prints."""
     from napari_harm3.explain.asked import asked_case
-    from napari_harm3.report.case_report import Findings, write_explanation
+    from napari_harm3.report.explanation_writing import Findings, write_explanation
 
     name = prepared.case.case_id
     yield Progress(stage="explain", step=0, of=2, text=name)
@@ -109,7 +109,7 @@ def explained(
     checks = yield from checked(asked, out, made_of)
     findings = Findings(
         explanation=asked.explanation,
-        agreement=asked.ruler.own(),
+        agreement=asked.yardstick.own(),
         others=asked.others,
         others_agreement=asked.others_agreement(),
         checks=checks,

@@ -1,12 +1,11 @@
 """Explain every case of a cohort, and how far all maps agree with annotations."""
 
-import json
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_harm3.artifacts import write_json
+from napari_harm3.artifacts import read_record, write_json
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import Harm3Error, Stopped, sentence
@@ -22,6 +21,7 @@ from napari_harm3.jobs.explanation import (
 from napari_harm3.jobs.explanation_parts import recipes
 from napari_harm3.jobs.prediction import origin_warning
 from napari_harm3.jobs.progress import Job, Progress, finished
+from napari_harm3.report.explanation_folder import ABOUT, read_result
 
 if TYPE_CHECKING:
     from napari_harm3.inference.predictor import Predictor
@@ -49,8 +49,8 @@ def explain_cohort(
     ``agreement-against.csv`` by how much the model's map beats each baseline. One case
     that fails never stops the rest. Asked again, finished cases are kept.
     """
+    from napari_harm3.explain.record import cohort_rows
     from napari_harm3.inference.predictor import Predictor
-    from napari_harm3.report.case_report import ABOUT
     from napari_harm3.report.cohort_agreement import write_cohort_agreement
 
     request = request or ExplainRequest()
@@ -85,7 +85,7 @@ def explain_cohort(
     if records:  # tables of nothing would take the place of earlier ones
         files = write_cohort_agreement(
             out,
-            _rows(records),
+            cohort_rows(records),
             trained_on=predictor.trained_on,
             made_up=predictor.made_up,
         )
@@ -107,11 +107,10 @@ def _measured(
 ) -> Generator[Progress, None, tuple[Result, Result]]:
     """Return a case's result and record; those made of the same are kept."""
     from napari_harm3.explain.record import record_of
-    from napari_harm3.report.case_report import read_result
 
     prepared = yield from made_ready(predictor, case, work)
     made_of = recipes(predictor, prepared, request)
-    record, result = _kept(out / MEASURED), read_result(out)
+    record, result = read_record(out / MEASURED), read_result(out)
     keys = {record.get("key"), (result or {}).get("key")}
     if result is None or keys != {made_of.whole}:
         (out / MEASURED).unlink(missing_ok=True)
@@ -131,18 +130,3 @@ def _named_from(folder: Path, told: Any) -> Any:
     if isinstance(told, str) and told.startswith(f"{folder.resolve()}{os.sep}"):
         return Path(told).relative_to(folder.resolve()).as_posix()
     return told
-
-
-def _rows(records: Sequence[Result]) -> list[Result]:
-    """Return all rows of ``agreement.csv``, cut where training cases say."""
-    from napari_harm3.explain.record import cohort_rows
-
-    return cohort_rows(records)
-
-
-def _kept(path: Path) -> Result:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

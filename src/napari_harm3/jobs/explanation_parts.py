@@ -1,15 +1,15 @@
 """The longer parts of an explanation: they say how far they are, and are kept."""
 
-import json
 from collections.abc import Generator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_harm3.artifacts import write_json
+from napari_harm3.artifacts import read_record, write_json
 from napari_harm3.config import recipe_hash, to_plain
 from napari_harm3.jobs.progress import Progress
+from napari_harm3.report.explanation_folder import CHECKS
 
 if TYPE_CHECKING:
     from napari_harm3.data.prepare import PreparedCase
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 
-CHECKS = "checks.json"
 OCCLUSION = "occlusion.npz"
 """What covering cell by cell gave: the long part of these maps."""
 
@@ -72,11 +71,12 @@ def occluded(
     )
 
     cubes, name = asked.cubes(), asked.explanation.case_id
+    network, batch = asked.ensemble(), asked.inputs.batch
     path = out / OCCLUSION
     key = recipe_hash({"of": made_of.networks, "cubes": to_plain(cubes)})
     coarse = read_coarse(path, key)
     if coarse is None:
-        for step, coarse in occlusion_steps(asked.ensemble(), asked.batch, cubes):  # noqa: B007 - the last one is it
+        for step, coarse in occlusion_steps(network, batch, cubes):  # noqa: B007 - the last one is it
             yield Progress(stage="occlusion", step=step.step, of=step.of, text=name)
         write_coarse(path, coarse or {}, key)
     asked.add("occlusion", coarse or {})
@@ -88,16 +88,16 @@ def checked(
     """Try the model's own maps as was asked; each trial is kept when it is done."""
     from napari_harm3.explain.checks import maps_of, randomisation, trial
 
-    path, request = out / CHECKS, asked.request
+    path, request, batch = out / CHECKS, asked.request, asked.inputs.batch
     done = _kept(path, made_of.maps)
     for name in request.checks:
         if name in done:
             continue
         if name == "randomisation":
             networks, maker = asked.networks(), maps_of(request.maps)
-            steps = randomisation(networks, asked.batch, maker)
+            steps = randomisation(networks, batch, maker)
         else:
-            steps = trial(asked.ensemble(for_target=True), asked.batch, asked.coarse())
+            steps = trial(asked.ensemble(for_target=True), batch, asked.coarse())
         for step in steps:
             if step.found is None:
                 yield Progress(stage=name, step=step.step, of=step.of, text=step.text)
@@ -109,8 +109,5 @@ def checked(
 
 def _kept(path: Path, key: str) -> Result:
     """Return the finished trials of the same map, if there are any."""
-    try:
-        found: Result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
+    found = read_record(path)
     return found if found.get("key") == key else {"key": key}

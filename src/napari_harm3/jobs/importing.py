@@ -1,5 +1,6 @@
 """What a user can ask about other people's folders: make a cohort table of them."""
 
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ from napari_harm3.errors import CohortError
 from napari_harm3.jobs.progress import Job, Progress, finished
 
 if TYPE_CHECKING:
-    from napari_harm3.cohort.importers.listing import Listing
+    from napari_harm3.cohort.importers.found import Found
+    from napari_harm3.cohort.importers.listing import Listing, Row
 
-STAGE = "import"
+STAGE, PROPOSAL = "import", "proposal.csv"
 
 
 def import_files(
@@ -47,9 +49,11 @@ def import_files(
         yield Progress(stage=STAGE, warning=note)
     cases = len(listing.rows)
     if copy:
-        for done, (case_id, copied) in enumerate(copy_files(listing, out), start=1):
-            yield Progress(stage=STAGE, step=done, of=cases, text=case_id)
-            listing = copied if done == cases else listing
+        rows: list[Row] = []
+        for case_id, row in copy_files(listing, out):
+            rows.append(row)
+            yield Progress(stage=STAGE, step=len(rows), of=cases, text=case_id)
+        listing = replace(listing, rows=rows)
     table = write_table(out, replace(listing, name=name or listing.name))
     outside = external_note(table)
     if outside:
@@ -73,65 +77,84 @@ def import_dicom(
     is given it, or one that accepts at once, writes NIfTI files and the table.
     Volumes that are finished are kept.
     """
-    from napari_harm3.cohort.importers.conversion import (
-        Converted,
-        convert_case,
-        list_all,
-    )
-    from napari_harm3.cohort.importers.dicom import (
-        apply_proposal,
-        find_series,
-        mismatches,
-        propose,
-        write_proposal,
-    )
-    from napari_harm3.cohort.importers.layout import (
-        refuse_existing,
-        refuse_table,
-        write_table,
-    )
-    from napari_harm3.cohort.importers.listing import Listing
+    from napari_harm3.cohort.importers.layout import refuse_existing, refuse_table
 
     _check_source(source)
-    proposed = out / "proposal.csv"
     if proposal is None:
-        refuse_existing(proposed, overwrite=overwrite)
+        refuse_existing(out / PROPOSAL, overwrite=overwrite)
     if accept or proposal is not None:
         refuse_table(out, overwrite=overwrite)
-    yield Progress(stage="series", text=source.name)
-    found = find_series(list_all(source), source)
-    if proposal is None:
-        propose(found)
-        write_proposal(proposed, found, keep_dates=keep_dates)
-    else:
-        found = apply_proposal(proposal, found)
-    for warning in mismatches(found):
-        yield Progress(stage=STAGE, warning=warning)
+    found = yield from _found(source, out, proposal, keep_dates=keep_dates)
     cases = sorted({one.case_id for one in found if one.roles})
     result: dict[str, Any] = {
         "cohort": None,
         "cases": len(cases),
-        "proposal": str((proposal or proposed).resolve()),
+        "proposal": str((proposal or out / PROPOSAL).resolve()),
         "failed": [],
     }
-    if proposal is None and not accept:
-        yield finished(STAGE, result)
-        return
-    if not cases:
-        raise CohortError(
-            f"No series of {source.name} has a role: fill the column 'role' of "
-            "proposal.csv and give it with --proposal."
+    if proposal is not None or accept:
+        if not cases:
+            raise CohortError(
+                f"No series of {source.name} has a role: fill the column 'role' of "
+                f"{PROPOSAL} and give it with --proposal."
+            )
+        result |= yield from _converted(
+            found, cases, out, keep_dates=keep_dates, name=name
         )
+    yield finished(STAGE, result)
+
+
+def _found(
+    source: Path, out: Path, proposal: Path | None, *, keep_dates: bool
+) -> Generator[Progress, None, "list[Found]"]:
+    """Return all series, with the roles that a proposal says or a new one proposes."""
+    from napari_harm3.cohort.importers.choice import propose
+    from napari_harm3.cohort.importers.conversion import list_all
+    from napari_harm3.cohort.importers.dicom import (
+        apply_proposal,
+        mismatches,
+        write_proposal,
+    )
+    from napari_harm3.cohort.importers.found import find_series
+
+    yield Progress(stage="series", text=source.name)
+    found = find_series(list_all(source), source)
+    if proposal is None:
+        propose(found)
+        write_proposal(out / PROPOSAL, found, keep_dates=keep_dates)
+    else:
+        found = apply_proposal(proposal, found)
+    for warning in mismatches(found):
+        yield Progress(stage=STAGE, warning=warning)
+    return found
+
+
+def _converted(
+    found: "Sequence[Found]",
+    cases: Sequence[str],
+    out: Path,
+    *,
+    keep_dates: bool,
+    name: str,
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Convert cases and write their table; return where it is, and what failed."""
+    from napari_harm3.cohort.importers.conversion import Converted, convert_case
+    from napari_harm3.cohort.importers.layout import write_table
+    from napari_harm3.cohort.importers.listing import Listing
+
     done: list[Converted] = []
     for case_id in cases:
         yield Progress(stage=STAGE, step=len(done), of=len(cases), text=case_id)
         members = [one for one in found if one.case_id == case_id]
         done.append(convert_case(members, out, keep_dates=keep_dates))
-    title = name or out.resolve().name
-    listing = Listing(rows=[case.row for case in done], name=title)
-    table = write_table(out, listing, deidentified=not keep_dates)
     failed = [fault for case in done for fault in case.failed]
-    yield finished(STAGE, result | {"cohort": str(table.resolve()), "failed": failed})
+    rows = [case.row for case in done if not case.empty]
+    if not rows:  # a table without cases would only be in the way of the next run
+        return {"cases": 0, "failed": failed}
+    title = name or out.resolve().name
+    listing = Listing(rows=rows, name=title)
+    table = write_table(out, listing, deidentified=not keep_dates)
+    return {"cohort": str(table.resolve()), "cases": len(rows), "failed": failed}
 
 
 def _listed(source: Path, options: FileOptions) -> "Listing":

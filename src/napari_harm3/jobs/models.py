@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_harm3.jobs.progress import Job, finished
+from napari_harm3.errors import ModelError
+from napari_harm3.jobs.progress import Job, Progress, finished
 
 Group = Literal["table1", "table2", "beyond", "reference", "own"]
 
@@ -45,16 +46,23 @@ def methods() -> list[Method]:
 
 
 def list_models() -> Job:
-    """List every registered method at the paper's size."""
-    from napari_harm3.models.registry import MODELS, parameter_count
+    """List every registered method at the paper's size; warn of those that fail."""
+    from napari_harm3.models.registry import method_names, model_entry, parameter_count
 
-    rows = [
-        {
-            "name": entry.name,
-            "modalities": list(entry.modalities),
-            "reference": entry.reference,
-            "parameters": parameter_count(entry.name, "full"),
-        }
-        for entry in MODELS.values()
-    ]
+    rows = []
+    for name in method_names():
+        try:
+            entry = model_entry(name)
+            count = parameter_count(name, "full")
+        except ModelError as error:
+            yield Progress(stage="models", warning=str(error))
+            continue
+        rows.append(
+            {
+                "name": name,
+                "modalities": list(entry.modalities),
+                "reference": entry.reference,
+                "parameters": count,
+            }
+        )
     yield finished("models", {"models": rows})

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from napari_harm3.artifacts import write_csv
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
-from napari_harm3.errors import Harm3Error, sentence
+from napari_harm3.errors import Harm3Error, Stopped, sentence
 from napari_harm3.jobs.cohort import prepare_case, work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.progress import Job, Progress, finished
+from napari_harm3.notices import MADE_UP
 
 if TYPE_CHECKING:
     from napari_harm3.inference.predictor import Predictor
@@ -44,9 +45,11 @@ def predict(
     for number, one in enumerate(cases, start=1):
         row = blank_row(one, predictor)
         try:
-            row["message"] = predictor.lacking(one)
+            row["message"] = predictor.refusal(one)
             if not row["message"]:
                 row |= yield from _asked(predictor, one, work_folder(cohort, work))
+        except Stopped:
+            raise
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
             row["message"] = sentence(error)
         rows.append(row)
@@ -61,11 +64,7 @@ def predict(
 def origin_warning(predictor: "Predictor") -> Iterator[Progress]:
     """Warn of a model that has seen only made-up patients."""
     if predictor.made_up:
-        text = (
-            "This model was trained on a made-up cohort (phantom): its predictions "
-            "say nothing about a real patient."
-        )
-        yield Progress(stage="model", warning=text)
+        yield Progress(stage="model", warning=MADE_UP)
 
 
 def blank_row(case: Case, predictor: "Predictor") -> dict[str, Any]:
@@ -98,7 +97,7 @@ def _asked(
     prepared = prepared_case(case, predictor.inputs, work)
     # Only now is it known whether its slides show anything.
     row = {"missing": list(prepared.case.missing)}
-    if fault := predictor.lacking(prepared.case):
+    if fault := predictor.refusal(prepared.case):
         return row | {"message": fault}
     sight = predictor.sight(prepared.identities.values())
     batch = predictor.batch(prepared)

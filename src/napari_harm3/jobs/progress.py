@@ -1,6 +1,6 @@
 """What a job says while it works."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,8 @@ class Progress:
     """What the job made, in the shape that ``--json`` prints; only at the end."""
 
 
-Job = Iterator[Progress]
-"""A job is a generator: to stop it is to stop asking, and close it."""
+Job = Generator[Progress, None, None]
+"""To stop a job is to stop asking, and close it."""
 
 
 def finished(stage: str, result: dict[str, Any]) -> Progress:

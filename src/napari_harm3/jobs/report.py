@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from napari_harm3.jobs.progress import Job, finished
-from napari_harm3.report.tables import metrics_rows
+from napari_harm3.report.tables import METRICS, interval, metrics_rows, number
 
-__all__ = ["metrics_rows", "report"]
+__all__ = ["METRICS", "interval", "metrics_rows", "number", "report"]
 
 
 def report(
@@ -16,7 +16,8 @@ def report(
     explanation: Path | None = None,
 ) -> Job:
     """Write one self-contained HTML page about a run, or about a case of it."""
-    from napari_harm3.report.run_report import write_case_report, write_run_report
+    from napari_harm3.report.case_report import write_case_report
+    from napari_harm3.report.run_report import write_run_report
 
     if case is None:
         write_run_report(run, out, explanation=explanation)

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_harm3.artifacts import write_json
 from napari_harm3.cohort.table import Cohort, read_cohort
 from napari_harm3.config import to_plain
 from napari_harm3.errors import TrainingError
+from napari_harm3.experiments.recipe import Table
+from napari_harm3.jobs.cohort import work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.folds import fold_events
 from napari_harm3.jobs.progress import Job, Progress, finished
@@ -17,11 +19,11 @@ from napari_harm3.training.config import Budget, RunConfig
 
 if TYPE_CHECKING:
     from napari_harm3.data.prepare import PreparedCase
+    from napari_harm3.experiments.permutation import Sanity
     from napari_harm3.experiments.recipe import Recipe
     from napari_harm3.report.comparison_rows import Comparison, MethodRow
     from napari_harm3.training.fold import FoldTask
 
-Table = Literal["table1", "table2"]
 SANITY = "sanity"
 LEAST = 5
 """Cases of each class, below which a table would say nothing."""
@@ -49,9 +51,7 @@ class Reproduction:
     allow_external: bool = False
 
 
-def reproduce(
-    table: Table, asked: Reproduction, *, beyond: bool = False, permutations: int = 0
-) -> Job:
+def reproduce(table: Table, asked: Reproduction, *, permutations: int = 0) -> Job:
     """Train every method of a table under the same folds, and write the table.
 
     Finished folds are kept, begun ones go on; so do runs that `harm3 train` began in
@@ -63,8 +63,6 @@ def reproduce(
         ``table1`` or ``table2``.
     asked
         What it is made of.
-    beyond
-        Whether rows stand in it that the paper does not have.
     permutations
         Train each method on so many shuffles of the labels besides, of which nothing
         can be learned.
@@ -72,7 +70,7 @@ def reproduce(
     from napari_harm3.experiments.recipe import recipe_of
     from napari_harm3.training.run import begin, end_noted
 
-    recipe = recipe_of(table, beyond=beyond, methods=tuple(asked.configs))
+    recipe = recipe_of(table, methods=tuple(asked.configs))
     asked.out.mkdir(parents=True, exist_ok=True)
     begin(asked.out, table=table, methods=list(recipe.methods))
     with end_noted(asked.out):
@@ -87,8 +85,8 @@ def _reproduced(recipe: "Recipe", asked: Reproduction, permutations: int) -> Job
     from napari_harm3.training.run import append_event
 
     cohort = read_cohort(asked.cohort, allow_external=asked.allow_external)
-    device = resolve_device(asked.device)
-    prepared, left_out = yield from _prepared(asked, cohort, device)
+    asked = replace(asked, device=resolve_device(asked.device))
+    prepared, left_out = yield from _prepared(asked, cohort)
     runs = {name: asked.out / name for name in recipe.methods}
     failed = yield from _trained(asked, cohort, prepared, runs, left_out)
     if OURS in failed:  # all others are finished, and kept
@@ -108,7 +106,7 @@ def _reproduced(recipe: "Recipe", asked: Reproduction, permutations: int) -> Job
         **_about(comparison),
         "rows": [_row(row) for row in comparison.rows],
         "failed": failed,
-        "sanity": sanity,
+        "sanity": None if sanity is None else sanity.to_plain(),
     }
     # What is printed says where files are; what is kept may be given away.
     kept = _places(files, runs, lambda path: path.relative_to(asked.out).as_posix())
@@ -184,7 +182,7 @@ def configs_of(
 
 
 def _prepared(
-    asked: Reproduction, cohort: Cohort, device: str
+    asked: Reproduction, cohort: Cohort
 ) -> Generator[Progress, None, "tuple[list[PreparedCase], dict[str, str]]"]:
     """Prepare the cases that have what every method needs."""
     from napari_harm3.training.cross_validation import dealt, trainable
@@ -194,14 +192,12 @@ def _prepared(
     check_enough([case.pcr for case in cases])
     dealt(cases, configs[0])
     by_name = yield from prepare_trainable(
-        cohort,
         cases,
-        configs[0].inputs,
+        configs,
         run=asked.out,
-        work=asked.work,
-        device=device,
+        work=work_folder(asked.cohort, asked.work),
+        device=asked.device,
         workers=asked.jobs,
-        allow_external=asked.allow_external,
     )
     for case_id, why in left_out.items():
         yield Progress(stage="training", warning=f"{case_id} {why}")
@@ -237,13 +233,12 @@ def _trained(
     from napari_harm3.training.run import open_run, remember_cohort
 
     plans: dict[str, list[FoldTask]] = {}
-    device = resolve_device(asked.device)
     for name, run in runs.items():
         config = asked.configs[name]
         open_run(run, config, resume=True)
         remember_cohort(run, asked.cohort, asked.work)
         # All are planned before any is trained: what is wrong is said at once.
-        plans[name] = plan(cohort, prepared, config, run, device=device)
+        plans[name] = plan(cohort, prepared, config, run, device=asked.device)
     tasks = [task for planned in plans.values() for task in planned]
     events = fold_events(
         tasks, jobs=asked.jobs, scheduler=asked.scheduler, tolerant=True
@@ -292,7 +287,7 @@ def _sane(
     prepared: "Sequence[PreparedCase]",
     methods: Sequence[str],
     permutations: int,
-) -> Generator[Progress, None, dict[str, Any] | None]:
+) -> Generator[Progress, None, "Sanity | None"]:
     """Train on shuffled labels; return what came of it, or None if not asked."""
     from napari_harm3.experiments.permutation import Sanity, chance_bound, permuted
     from napari_harm3.training.run import evaluate_run
@@ -316,13 +311,18 @@ def _sane(
             stage="sanity",
             warning=f"{name} finds something in shuffled labels: do not trust it.",
         )
-    return sanity.to_plain()
+    for name in sanity.unmeasured:
+        yield Progress(
+            stage="sanity",
+            warning=f"{name} gave no AUC on shuffled labels: that check says nothing.",
+        )
+    return sanity
 
 
 def _notes(
     left_out: Mapping[str, str],
     failed: Mapping[str, str],
-    sanity: Mapping[str, Any] | None,
+    sanity: "Sanity | None",
 ) -> list[str]:
     notes = [f"{name} is missing: {why}" for name, why in failed.items()]
     if left_out:
@@ -331,10 +331,5 @@ def _notes(
             "the same."
         )
     if sanity is not None:
-        told = "passed" if sanity["passed"] else "NOT passed"
-        notes.append(
-            f"Shuffled labels: {told}; mean AUC {sanity['mean']:.3f} over methods and "
-            f"permutations, each within {sanity['bound']:.3f} of 0.5 but for "
-            f"{', '.join(sanity['outside']) or 'none'}."
-        )
+        notes += sanity.notes
     return notes

@@ -4,13 +4,27 @@ from pathlib import Path
 
 from napari_harm3.config import from_plain
 from napari_harm3.report.review import (
+    Flag,
+    Reading,
     ReviewRecord,
+    Verdict,
     load_review,
     load_reviews,
     save_review,
+    set_review_aside,
 )
 
-__all__ = ["ReviewRecord", "load", "load_all", "record", "save"]
+__all__ = [
+    "Flag",
+    "Reading",
+    "ReviewRecord",
+    "Verdict",
+    "load",
+    "load_all",
+    "record",
+    "save",
+    "set_aside",
+]
 
 FOLDER = "reviews"
 
@@ -30,6 +44,16 @@ def load(work: Path, case_id: str) -> ReviewRecord | None:
     return load_review(work / FOLDER, case_id)
 
 
-def load_all(work: Path) -> tuple[dict[str, ReviewRecord], list[str]]:
-    """Return what was last said of every case, and what is wrong with other files."""
+def load_all(
+    work: Path,
+) -> tuple[dict[str, tuple[ReviewRecord, ...]], list[str]]:
+    """Return what was said of every case, in order, and what other files suffer from.
+
+    No case is without a record.
+    """
     return load_reviews(work / FOLDER)
+
+
+def set_aside(work: Path, case_id: str) -> Path:
+    """Rename a case's file that cannot be read; return the new one."""
+    return set_review_aside(work / FOLDER, case_id)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -22,9 +22,8 @@ from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import Harm3Error, Stopped, sentence
 from napari_harm3.jobs.parallel import each, stopping
 from napari_harm3.jobs.progress import Job, Progress, finished
-from napari_harm3.wsi.files import stem_of
+from napari_harm3.wsi.files import is_feature_file, stem_of
 
-FEATURE_SUFFIXES = (".h5", ".pt")
 LOCKS, SUMMARY = ".locks", "summary.json"
 FIELDS = (
     "mpp",
@@ -33,7 +32,6 @@ FIELDS = (
     "patches",
     "damaged",
     "dim",
-    "seconds",
 )
 
 Row = dict[str, Any]
@@ -61,13 +59,17 @@ class SlideTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Work(Generic[Opened]):
-    """What is done to each slide; both travel to other processes by name."""
+    """What is done to each slide; all three travel to other processes by name."""
 
     open: Callable[[SlideTask], Opened]
     """Begin to read it; done ahead of time where that hides the wait."""
 
     finish: Callable[[SlideTask, Callable[[], Opened]], Steps]
-    """Yield steps done and steps in all, return what the row says."""
+    """Yield steps done and steps in all, return what the row says; whoever takes what
+    was opened closes it."""
+
+    close: Callable[[Opened], None]
+    """Close what was opened ahead of time and never taken."""
 
 
 def tasks_of(
@@ -86,6 +88,8 @@ def tasks_of(
     CohortError
         If a cohort table is not right.
     """
+    from napari_harm3.wsi.folder import slides_in
+
     tasks: list[SlideTask] = []
     taken: dict[str, Path] = {}
     for named, mpp in _named(inputs, allow_external=allow_external):
@@ -97,7 +101,7 @@ def tasks_of(
             problem = f"{slide.name} is named twice: name it once."
         elif first is not slide:
             problem = f"{first.name} has the same name without its suffix: rename one."
-        elif _is_folder(slide) and not _slides_in(slide):
+        elif _is_folder(slide) and not slides_in(slide):
             problem = f"{slide.name} holds no slides: give another folder."
         tasks.append(
             SlideTask(
@@ -123,7 +127,7 @@ def _named(
                 yield from (
                     (slide, mpp)
                     for slide, mpp in zip(case.slides, case.slide_mpp, strict=True)
-                    if slide.suffix not in FEATURE_SUFFIXES
+                    if not is_feature_file(slide)
                 )
         else:
             yield from ((slide, None) for slide in slides_at(given))
@@ -134,12 +138,6 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:  # it lies where nobody may look: opening it tells why
         return False
-
-
-def _slides_in(folder: Path) -> list[Path]:
-    from napari_harm3.wsi.folder import slides_in
-
-    return slides_in(folder)
 
 
 def run_batch(
@@ -192,15 +190,47 @@ def _one_by_one(
     rows: dict[int, Row | None],
 ) -> Job:
     """Work in this process; the next slide is opened while one is worked on."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead: Future[Any] | None = None
+    with _Ahead(work) as ahead:
         for task, after in zip(tasks, [*tasks[1:], None], strict=False):
-            opened = partial(work.open, task) if ahead is None else ahead.result
-            ahead = None
             if after is not None and not after.problem:
-                ahead = pool.submit(work.open, after)
-            steps = _guarded(work, out, task, opened)
+                ahead.begin(after)
+            steps = _guarded(work, out, task, partial(ahead.take, task))
             rows[task.number] = yield from _shown(stage, task, len(tasks), steps)
+            ahead.drop(task)
+
+
+class _Ahead(Generic[Opened]):
+    """Opens slides in a thread before their turn; closes those that nobody took."""
+
+    def __init__(self, work: Work[Opened]) -> None:
+        self._work = work
+        self._pool = ThreadPoolExecutor(1)
+        self._begun: dict[SlideTask, Future[Opened]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for task in list(self._begun):
+            self.drop(task)
+        self._pool.shutdown()
+
+    def begin(self, task: SlideTask) -> None:
+        """Begin to open a slide."""
+        self._begun[task] = self._pool.submit(self._work.open, task)
+
+    def take(self, task: SlideTask) -> Opened:
+        """Return a slide that was opened, or is opened now; it is the taker's."""
+        begun = self._begun.pop(task, None)
+        return self._work.open(task) if begun is None else begun.result()
+
+    def drop(self, task: SlideTask) -> None:
+        """Close a slide unless it was taken, or never begun."""
+        begun = self._begun.pop(task, None)
+        if begun is None or begun.cancel():
+            return
+        if begun.exception() is None:  # it waits: what is open then can be closed
+            self._work.close(begun.result())
 
 
 def _shown(
@@ -317,5 +347,5 @@ def _blank(task: SlideTask) -> Row:
         "slide": str(slide),
         "status": "failed",
         "message": task.problem,
-        **dict.fromkeys(FIELDS),
+        **dict.fromkeys((*FIELDS, "seconds")),
     }

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_harm3.artifacts import write_bytes, write_json
 from napari_harm3.errors import FeatureError
 from napari_harm3.jobs.device import gpu_count, resolve_device
-from napari_harm3.jobs.encoders import encoder_for, untrained
+from napari_harm3.jobs.encoders import encoder_for, untrained_warning
 from napari_harm3.jobs.parallel import core_count
 from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.jobs.slide_batch import (
+    FIELDS,
     Row,
     SlideTask,
     Steps,
@@ -58,6 +59,7 @@ def find_tissue(
     work = Work(
         open=partial(_opened, tissue=tissue, patches=patches, is_done=is_done),
         finish=partial(_outline, out=out),
+        close=_closed,
     )
     yield from run_batch(
         "tissue", tasks, work, out=out, workers=workers, scheduler=scheduler
@@ -94,11 +96,12 @@ def extract_features(
     # What is wrong with the encoder is wrong for every slide.
     encoder_for(encoder, device if workers == 1 and scheduler is None else "cpu")
     if encoder.untrained:
-        yield Progress(stage="features", warning=untrained(encoder))
+        yield Progress(stage="features", warning=untrained_warning(encoder))
     is_done = partial(_is_extracted, out, encoder, device)
     work = Work(
         open=partial(_opened, tissue=tissue, patches=patches, is_done=is_done),
         finish=partial(_encode, out=out, encoder=encoder, device=device, also=also),
+        close=_closed,
     )
     yield from run_batch(
         "features", tasks, work, out=out, workers=workers, scheduler=scheduler
@@ -114,7 +117,7 @@ def preview_tissue(
 ) -> Job:
     """Find tissue and patches of one slide, writing nothing; arrays in the result."""
     from napari_harm3.wsi.layout import lay_out
-    from napari_harm3.wsi.patches import lost_patches
+    from napari_harm3.wsi.patch_pixels import lost_patches
     from napari_harm3.wsi.slide import open_slide
 
     with open_slide(slide, source_mpp=source_mpp) as opened:
@@ -168,6 +171,10 @@ def _opened(
     except BaseException:
         slide.close()
         raise
+
+
+def _closed(opened: _Opened) -> None:
+    opened.slide.close()
 
 
 def _outline(task: SlideTask, opened: Callable[[], _Opened], *, out: Path) -> Steps:
@@ -269,9 +276,8 @@ def _row(bag: Mapping[str, Any]) -> Row:
         status = "damaged"
     if bag["damaged"]:
         said.append(f"{bag['damaged']} of {bag['patches']} patches could not be read.")
-    shown = ("mpp", "mpp_source", "tissue_fraction", "patches", "damaged", "dim")
     return {
         "status": status,
         "message": " ".join(said),
-        **{name: bag[name] for name in shown},
+        **{name: bag[name] for name in FIELDS},
     }

@@ -11,9 +11,8 @@ import numpy as np
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import Cohort, read_cohort
 from napari_harm3.config import read_toml
-from napari_harm3.data.config import InputConfig
 from napari_harm3.errors import ModelError, Stopped, TrainingError
-from napari_harm3.jobs.cohort import prepare_cohort, work_folder
+from napari_harm3.jobs.cohort import prepare_cases, work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.folds import fold_events
 from napari_harm3.jobs.prediction import predict
@@ -56,14 +55,12 @@ def train(
     remember_cohort(run, cohort, work)
     with end_noted(run):
         prepared = yield from prepare_trainable(
-            table,
             cases,
-            config.inputs,
+            [config],
             run=run,
-            work=work,
+            work=work_folder(cohort, work),
             device=device,
             workers=jobs,
-            allow_external=allow_external,
         )
     folds = config.folds * config.repeats
     done: dict[int, float] = {}
@@ -104,19 +101,17 @@ def _told(
 
 
 def prepare_trainable(
-    table: Cohort,
     cases: Sequence[Case],
-    inputs: InputConfig,
+    configs: Sequence[RunConfig],
     *,
     run: Path,
-    work: Path | None,
+    work: Path,
     device: str,
     workers: int,
-    allow_external: bool,
 ) -> Generator[Progress, None, "dict[str, PreparedCase]"]:
-    """Prepare what is missing of some cases, and return them by name.
+    """Prepare what methods read of some cases, and return these by name.
 
-    How far it is stands in the events of ``run``.
+    How far it is stands in the events of ``run``. The methods have the same inputs.
 
     Raises
     ------
@@ -128,15 +123,12 @@ def prepare_trainable(
     from napari_harm3.data.prepare import prepared_case
     from napari_harm3.training.run import STOP, append_event
 
+    inputs, reads = configs[0].inputs, _reads(configs)
+    cases = [case.only(reads) for case in cases]
     noted = 0.0
     result: dict[str, Any] = {}
-    for message in prepare_cohort(
-        table.path,
-        inputs=inputs,
-        work=work,
-        workers=workers,
-        device=device,
-        allow_external=allow_external,
+    for message in prepare_cases(
+        cases, inputs=inputs, work=work, workers=workers, device=device
     ):
         if message.result is not None:
             result = message.result
@@ -148,16 +140,24 @@ def prepare_trainable(
         if (run / STOP).exists():
             raise Stopped("Preparing stopped; resume it any time.")
         yield message
-    names = {case.case_id for case in cases}
-    failed = [fault for fault in result["failed"] if fault["case_id"] in names]
-    if failed:
+    if failed := result["failed"]:
         first = failed[0]
         raise TrainingError(
             f"{len(failed)} files cannot be used, first {first['case_id']}, "
             f"{first['column']}: {first['message']} `harm3 check` lists them all."
         )
-    folder = work_folder(table.path, work)
-    return {case.case_id: prepared_case(case, inputs, folder) for case in cases}
+    return {case.case_id: prepared_case(case, inputs, work) for case in cases}
+
+
+def _reads(configs: Sequence[RunConfig]) -> set[str]:
+    """Return which files of a case methods read."""
+    from napari_harm3.models.registry import model_entry
+
+    entries = [model_entry(one.method) for one in configs]
+    reads = {name for entry in entries for name in (*entry.reads, *entry.known_by)}
+    if any(one.inputs.mri.crop == "annotation" for one in configs):
+        reads.add("annotation")
+    return reads
 
 
 def evaluate(
@@ -212,8 +212,8 @@ def _external(
     failed: list[str] = []
     for row in rows:
         case = table.case(row["case_id"])
-        if lacks := predictor.lacks(case):
-            left_out[case.case_id] = f"lacks {', '.join(lacks)}"
+        if missing := predictor.missing_inputs(case):
+            left_out[case.case_id] = f"lacks {', '.join(missing)}"
         elif row["probability"] is None:
             left_out[case.case_id] = row["message"]
             if not set(predictor.requires) & set(row["missing"]):  # bare slides
@@ -230,6 +230,7 @@ def _external(
         label=np.array([row["pcr"] for row in usable], dtype=int),
         score=np.array([row["probability"] for row in usable]),
         threshold=predictor.threshold(predictor.folds),
+        patient=tuple(table.case(row["case_id"]).patient for row in usable),
     )
     return {
         "metrics": cross_validated([scores]) | {"left_out": left_out},
@@ -251,7 +252,7 @@ def export(
     With ``refit`` it holds one network, fitted on every case of the run's cohort,
     instead of one per fold.
     """
-    from napari_harm3.inference.predictor import check_empty, export_model
+    from napari_harm3.inference.export import check_empty, export_model
 
     check_empty(out)
     model = run
@@ -275,14 +276,12 @@ def _refitted(
     device = resolve_device(device)
     cases, _ = trainable(table, config)
     prepared = yield from prepare_trainable(
-        table,
         cases,
-        config.inputs,
+        [config],
         run=run / REFIT,
-        work=work,
+        work=work_folder(cohort, work),
         device=device,
         workers=1,
-        allow_external=allow_external,
     )
     fitted = [prepared[case.case_id] for case in cases]
     done: dict[int, float] = {}

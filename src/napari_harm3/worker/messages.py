@@ -19,7 +19,7 @@ class Request(_Line):
     id: int
     kind: Literal["run", "cancel", "done_with_arrays", "quit"] = "run"
     job: str = ""
-    """Name of a job, see `jobs.JOBS`."""
+    """Name of a job, see `worker.table.JOBS`."""
 
     params: dict[str, Any] = {}
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,10 +83,11 @@ class Server:
 
     def _cancel(self, number: int) -> None:
         """Stop a request; one that has not begun is answered at once."""
-        self._cancelled.add(number)
         # Whoever takes it out, this thread or the one that runs jobs, answers it.
         if self._waiting.pop(number, None) is not None:
             self._say(Answer(id=number, kind="cancelled"))
+        else:
+            self._cancelled.add(number)
 
     def _run(self, request: Request) -> None:
         try:
@@ -99,24 +101,23 @@ class Server:
             self._say(
                 Answer(id=request.id, kind="crashed", text=traceback.format_exc())
             )
+        finally:  # what waits is never among them
+            self._cancelled.clear()
 
     def _follow(self, request: Request) -> None:
-        job, last, stage = job_of(request.job, request.params), 0.0, ""
-        for message in job:
-            if self._stopped(request):
-                close = getattr(job, "close", None)
-                if close is not None:
-                    close()
-                raise Stopped("Cancelled.")
-            now = time.monotonic()
-            if message.result is not None:
-                result = put_arrays(message.result, self._arrays / str(request.id))
-                self._say(Answer(id=request.id, kind="result", result=result))
-            elif (
-                message.warning or message.stage != stage or now - last >= LEAST_SECONDS
-            ):
-                last, stage = now, message.stage
-                self._say(_progress(request.id, message))
+        last, stage = 0.0, ""
+        with closing(job_of(request.job, request.params)) as job:
+            for message in job:
+                if self._stopped(request):
+                    raise Stopped("Cancelled.")
+                now = time.monotonic()
+                new = message.warning or message.stage != stage
+                if message.result is not None:
+                    result = put_arrays(message.result, self._arrays / str(request.id))
+                    self._say(Answer(id=request.id, kind="result", result=result))
+                elif new or now - last >= LEAST_SECONDS:
+                    last, stage = now, message.stage
+                    self._say(_progress(request.id, message))
 
     def _stopped(self, request: Request) -> bool:
         return request.id in self._cancelled or self._quit.is_set()
