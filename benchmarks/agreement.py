@@ -19,10 +19,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from sklearn import metrics as sk
 
-from napari_harm3.explain.cells import upsampled
+from napari_harm3.explain.cells import cell_grid, drawn
 from napari_harm3.explain.ranking import ranking
+from napari_harm3.mri.volume import Geometry
 
 SHAPE = (50, 100, 100)
+VOXELS = Geometry(shape=SHAPE, affine=np.eye(4))
 
 
 def scikit_learn(heat: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
@@ -63,8 +65,9 @@ def maps(mask: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
             ]
         )
         coarse = place[centres] + 0.4 * rng.normal(size=cells)
-        made[name] = upsampled(coarse, SHAPE)
-        made[f"{name}, rectified"] = upsampled(coarse.clip(0), SHAPE)
+        grid = cell_grid(cells, SHAPE, np.eye(4))
+        made[name] = drawn(coarse, grid, VOXELS)
+        made[f"{name}, rectified"] = drawn(coarse.clip(0), grid, VOXELS)
     made["noise"] = rng.random(SHAPE)
     made["ten values"] = np.round(made["8x16x16 cells"] * 5) / 5
     made["heavy tail"] = rng.random(SHAPE) ** 8

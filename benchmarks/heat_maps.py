@@ -23,13 +23,14 @@ import torch
 from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 
-from napari_harm3.cohort.case import ROLES, TIMES
+from napari_harm3.cohort.case import AXES, ROLES, TIMES
 from napari_harm3.data.config import InputConfig
-from napari_harm3.explain.cells import upsampled
+from napari_harm3.explain.cells import cell_grid, drawn
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.gradcam import heat_maps, located_heat_maps
 from napari_harm3.models.interface import CaseBatch
 from napari_harm3.models.registry import MODELS, build_model
+from napari_harm3.mri.volume import Geometry
 
 BAR = 8
 EVERY = 20
@@ -53,18 +54,19 @@ class Asked(nn.Module):
 
 def ours(network: nn.Module, batch: CaseBatch) -> Maps:
     found = located_heat_maps(network, batch)
-    size = batch.mri.shape[-3:]
-    return {
-        role: upsampled(cam[0], size, found.centres[role])
+    z, y, x = batch.mri.shape[-3:]
+    voxels = Geometry(shape=(z, y, x), affine=np.eye(4))
+    grids = {
+        role: cell_grid(cam[0].shape, voxels.shape, voxels.affine, found.centres[role])
         for role, cam in found.maps.items()
     }
+    return {role: drawn(found.maps[role][0], grids[role], voxels) for role in grids}
 
 
 def theirs(network: nn.Module, batch: CaseBatch) -> Maps:
     asked, volumes = Asked(network, batch), batch.mri.flatten(1, 3)
     found = {}
-    for number, role in enumerate(ROLES):
-        sequence, moment = divmod(number, len(TIMES))
+    for role, (sequence, moment) in AXES.items():
 
         def rows(output: Tensor, moment: int = moment) -> Tensor:
             return output[moment :: len(TIMES)]

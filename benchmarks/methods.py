@@ -18,13 +18,14 @@ import numpy as np
 
 from napari_harm3.cohort.table import Cohort, read_cohort
 from napari_harm3.data.prepare import PreparedCase
+from napari_harm3.jobs.cohort import work_folder
 from napari_harm3.jobs.training import prepare_trainable
 from napari_harm3.models.checkpoint import read_about
-from napari_harm3.phantom.truth import Truth, auc, log_odds
+from napari_harm3.phantom.truth import Truth, log_odds
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.cross_validation import run_origin, trainable
 from napari_harm3.training.fold import FoldTask, run_fold
-from napari_harm3.training.metrics import null_standard_error
+from napari_harm3.training.metrics import auc, null_standard_error
 
 SOURCES = {
     "nothing missing": (0, 1, 2),
@@ -49,7 +50,7 @@ def oracle(folder: Path) -> dict[str, float]:
         if name != "case_id"
     }
     truth = Truth(
-        pcr=column["pcr"].astype(int),
+        outcome=column["pcr"].astype(int),
         label=column["label"].astype(int),
         residual=column["residual"],
         t2_signal=column["t2_signal"],
@@ -65,14 +66,12 @@ def oracle(folder: Path) -> dict[str, float]:
 def prepared(cohort: Cohort, config: RunConfig, run: Path) -> list[PreparedCase]:
     cases, _ = trainable(cohort, config)
     job = prepare_trainable(
-        cohort,
         cases,
-        config.inputs,
+        [config],
         run=run,
-        work=None,
+        work=work_folder(cohort.path, None),
         device="cpu",
         workers=1,
-        allow_external=False,
     )
     while True:
         try:

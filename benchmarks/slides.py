@@ -26,7 +26,8 @@ import openslide
 from napari_harm3.wsi.config import PRESETS, PatchConfig, TissueConfig
 from napari_harm3.wsi.contours import Contour
 from napari_harm3.wsi.layout import lay_out
-from napari_harm3.wsi.patches import Patches, clam_patches, read_patches
+from napari_harm3.wsi.patch_pixels import read_patches
+from napari_harm3.wsi.patches import Patches, clam_patches
 from napari_harm3.wsi.pyramid import SlideLevel, overview, pyramid
 from napari_harm3.wsi.slide import open_slide
 from napari_harm3.wsi.tissue import find_tissue

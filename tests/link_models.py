@@ -28,18 +28,13 @@ class SpelledCells(nn.Module):
         return one_hot(numbers, WIDTH).movedim(-1, 1).float()
 
 
-def linked_network(feeds, asks, mixes=None, **fields):
-    """Return a network in which patch p feeds token feeds[p], token k asks asks[k].
-
-    With `mixes`, MRI token m is told by Attention-1 to ask mixes[m], of which it takes
-    nothing over, so that only the attention shows it.
-    """
+def linked_network(feeds, asks, **fields):
+    """Return a network in which patch p feeds token feeds[p], token k asks asks[k]."""
     config = tiny_config(
         base_channels=6,
         output_stride=STRIDE,
         ld_vae=False,
-        attention_1=mixes is not None,
-        sequence_heads=1,
+        attention_1=False,
         pooling_heads=1,
         wsi_tokens=len(asks),
         **fields,
@@ -59,16 +54,6 @@ def linked_network(feeds, asks, mixes=None, **fields):
         cross.to_query.weight.zero_()
         cross.to_query.weight[asks, range(len(asks))] = SHARP
         cross.to_key.weight.copy_(SHARP * unit)
-        if mixes is not None:
-            layer = network.sequence_fusion.layers[0]
-            query, key, value = layer.to_qkv.weight.chunk(3)
-            query.zero_()
-            query[mixes, range(len(mixes))] = SHARP
-            key.copy_(SHARP * unit)
-            value.zero_()
-            layer.out.bias.zero_()
-            layer.feed_forward[2].weight.zero_()
-            layer.feed_forward[2].bias.zero_()
     return network
 
 

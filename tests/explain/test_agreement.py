@@ -14,11 +14,14 @@ from napari_harm3.explain.agreement import (
 from napari_harm3.explain.ceiling import best_maps, tents
 from napari_harm3.explain.cells import cell_grid, drawn
 from napari_harm3.explain.cross_attention import mri_to_patches, patch_to_mri
-from napari_harm3.explain.gone_lesions import carried_over, false_energy, magnitude
+from napari_harm3.explain.gone_lesions import OldPlace, carried_over, magnitude
 from napari_harm3.explain.measures import energy
 from napari_harm3.explain.ranking import ranking
 from napari_harm3.mri.resampling import to_native
 from napari_harm3.mri.volume import Geometry
+
+OWN = [name for name in MEASURES if not name.endswith("_chosen")]
+"""What is measured of a map without other cases."""
 
 NATIVE = Geometry(shape=(40, 40, 20), affine=np.diag([1.0, 1.0, 2.0, 1.0]))
 
@@ -41,11 +44,10 @@ def lesion():
 
 
 def test_the_annotation_itself_as_a_map_agrees_wholly(lesion):
-    found = agreement(
-        lesion.astype(np.float32), lesion, NATIVE, cells(1), chosen_share=0.4
-    )
-    assert [name for name in MEASURES if name in found] == list(MEASURES)
-    for name in set(MEASURES) - {*LESS_IS_BETTER, "energy_gain"}:
+    found = agreement(lesion.astype(np.float32), lesion, NATIVE, cells(1))
+
+    assert [name for name in MEASURES if name in found] == OWN
+    for name in set(OWN) - {*LESS_IS_BETTER, "energy_gain"}:
         assert found[name]["value"] == pytest.approx(1, abs=1e-6)
         assert found[name]["ceiling"] == pytest.approx(1, abs=1e-5)
         assert found["normalised"][name] == pytest.approx(1, abs=1e-4)
@@ -59,9 +61,9 @@ def test_the_annotation_itself_as_a_map_agrees_wholly(lesion):
 def test_a_map_that_says_nothing_reaches_chance_in_every_measure(lesion):
     flat = np.ones(NATIVE.shape, np.float32)
 
-    found = agreement(flat, lesion, NATIVE, cells(4), chosen_share=0.3)
+    found = agreement(flat, lesion, NATIVE, cells(4))
 
-    for name in MEASURES:
+    for name in OWN:
         assert found[name]["value"] == pytest.approx(found[name]["chance"])
         assert found["normalised"][name] == pytest.approx(0, abs=1e-9)
     share = lesion.mean()
@@ -295,12 +297,11 @@ def test_a_map_over_a_lesion_that_has_gone_is_measured_at_its_old_place(lesion):
     elsewhere = np.zeros(NATIVE.shape, np.float32)
     elsewhere[30:] = 1
 
-    found = false_energy(
-        still, NATIVE, grid, lesion_before=old, magnitude_before=before
-    )
-    away = false_energy(elsewhere, NATIVE, grid, lesion_before=old)
-    unknown = false_energy(still, NATIVE, grid, lesion_before=None)
-    silent = false_energy(still * 0, NATIVE, grid, lesion_before=old)
+    place = OldPlace(old, NATIVE, grid)
+    found = place.measure(still, magnitude_before=before)
+    away = place.measure(elsewhere)
+    unknown = OldPlace(None, NATIVE, grid).measure(still)
+    silent = place.measure(still * 0)
 
     entry = found["false_energy"]
     assert entry["chance"] < entry["value"] <= entry["ceiling"] + 1e-6

@@ -14,7 +14,7 @@ from napari_harm3.explain.agreement_cohort import (
     with_choice,
     with_sizes,
 )
-from napari_harm3.explain.gone_lesions import false_energy
+from napari_harm3.explain.gone_lesions import OldPlace
 from napari_harm3.explain.thresholds import SHARES
 from napari_harm3.mri.volume import Geometry
 
@@ -35,12 +35,9 @@ def rows():
     found = []
     for number in range(6):
         post = {"not_applicable": "annotated as free of visible lesion"}
-        post |= false_energy(
-            np.ones(NATIVE.shape, np.float32),
-            NATIVE,
-            CELLS,
-            lesion_before=np.ones(NATIVE.shape, bool) * (np.arange(8) < 2),
-        )
+        old = np.ones(NATIVE.shape, bool) * (np.arange(8) < 2)
+        flat = np.ones(NATIVE.shape, np.float32)
+        post |= OldPlace(old, NATIVE, CELLS).measure(flat)
         roles = {"t1_pre": measured(2 + number, number), "t1_post": post}
         label, said = number % 2, 0.9 if number < 3 else 0.1
         for name in ("model", "uniform"):
@@ -74,6 +71,26 @@ def test_what_does_not_apply_is_blank_and_counts_nowhere(rows):
 
     assert {row["stratum_value"] for row in found} == {"", "pre"}
     assert all(row["cases"] == 6 for row in found if row["label"] == "union")
+
+
+def test_a_map_without_evidence_is_counted_beside_the_mean():
+    mask = np.zeros(NATIVE.shape, np.uint8)
+    mask[2:5, 2:5, 2:5], mask[8:11, 8:11, 2:5] = 1, 2
+    flat = np.ones(NATIVE.shape, np.float32)
+    one, none = (agreement(heat, mask, NATIVE, CELLS) for heat in (flat, 0 * flat))
+    rows = case_rows("a", {"t1_pre": one, "t2_pre": none})
+    rows += case_rows("a", {"t1_pre": one, "t2_pre": one}, map_name="centre")
+    rows = with_sizes(rows)
+
+    (silent, _, nodes) = [r for r in rows if r["not_applicable"]]
+    assert (silent["lesion_ml"], nodes["lesion_ml"]) == pytest.approx((0.054, 0.027))
+    assert silent["size"] is not None
+    found = summary(rows, measures=["auc"], strata=["size"])
+    told = {(r["map"], r["label"], r["stratum"]): r for r in found}
+    mine, theirs = (told[name, "union", "size"] for name in ("model", "centre"))
+    assert (mine["rows"], mine["left_out"]) == (1, 1)
+    assert (theirs["rows"], theirs["left_out"]) == (2, 0)
+    assert against(rows, "auc", baseline="centre")["left_out"] == 1
 
 
 def test_whether_the_model_was_right_is_noted(rows):
@@ -157,7 +174,7 @@ def test_a_map_stands_against_a_baseline_volume_by_volume():
 
     assert found["mean"] == pytest.approx(0.3)
     assert found["ci_low"] == pytest.approx(0.3)  # the cases differ, the pairs do not
-    assert found["cases"] == 8
+    assert (found["cases"], found["left_out"]) == (8, 1)
 
 
 def test_a_row_is_cut_at_the_chosen_share_between_the_same_limits(rows):

@@ -6,10 +6,11 @@ import torch
 
 from model_cases import case_batch
 from napari_harm3.explain.answer import answer
-from napari_harm3.explain.case_link import link_tokens
+from napari_harm3.explain.capture import evaluating
+from napari_harm3.explain.case_link import tokens_of
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.gradcam import located_heat_maps
-from napari_harm3.explain.slide_maps import slide_maps
+from napari_harm3.explain.slide_maps import listening, maps_heard
 from napari_harm3.models.registry import MODELS, build_model
 
 VOLUME, WIDTH = (8, 16, 16), 12
@@ -40,10 +41,13 @@ def test_one_pass_says_what_each_map_says_alone(name: str, layer: str) -> None:
     assert network.training
     assert all(weight.grad is None for weight in network.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
-    heat, link = located_heat_maps(network, batch, config), link_tokens(network, batch)
+    heat = located_heat_maps(network, batch, config)
+    with evaluating(network), listening(network) as heard:
+        prediction = network(batch)
+    link = tokens_of(prediction)
     assert found.heat.centres == heat.centres
     np.testing.assert_equal(found.heat.maps, heat.maps)
-    np.testing.assert_equal(found.slide, slide_maps(network, batch)[1])
+    np.testing.assert_equal(found.slide, maps_heard(prediction, heard, batch.wsi_mask))
     assert (link is not None) == (name in LINKED)
     assert (found.link is None) == (link is None)
     if link is not None:

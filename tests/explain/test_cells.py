@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from map_readings import upsampled
 from mri_grids import grid_about, oriented
 from napari_harm3.explain.agreement import agreement, field_of_view
 from napari_harm3.explain.cells import (
@@ -14,8 +15,6 @@ from napari_harm3.explain.cells import (
     Centres,
     cell_grid,
     drawn,
-    equal_shares,
-    upsampled,
 )
 from napari_harm3.explain.measures import energy
 from napari_harm3.mri.volume import Geometry
@@ -42,43 +41,6 @@ def noise(seed=0):
     return np.random.default_rng(seed).random(CELLS)
 
 
-def by_hand(cam, centres):
-    """Read a map voxel by voxel: np.interp holds the value of the edge, too."""
-    for axis, size in enumerate(SIZE):
-        places = centres.start[axis] + centres.step[axis] * np.arange(cam.shape[axis])
-        cam = np.apply_along_axis(
-            lambda values, places=places, size=size: np.interp(
-                np.arange(size), places, values
-            ),
-            axis,
-            cam,
-        )
-    return cam
-
-
-@every_layout
-def test_a_map_is_trilinear_between_the_centres_and_level_beyond(centres):
-    cam = noise()
-
-    fine = upsampled(cam, SIZE, centres)
-
-    np.testing.assert_allclose(fine, by_hand(cam, centres), atol=1e-12)
-
-
-def test_a_map_of_unknown_centres_shares_the_grid_out():
-    cam = np.arange(4.0)[:, None, None] * np.ones((4, 2, 2))
-
-    fine = upsampled(cam, (16, 4, 4))
-
-    centres = (np.arange(16) + 0.5) / 4 - 0.5
-    np.testing.assert_allclose(fine[:, 0, 0], np.clip(centres, 0, 3))
-    assert equal_shares((4, 2, 2), (16, 4, 4)).assumed
-
-
-def test_a_map_keeps_its_type():
-    assert upsampled(noise().astype(np.float32), SIZE, STRIDED).dtype == np.float32
-
-
 @every_layout
 def test_the_grid_of_cells_lies_where_their_centres_do(centres):
     grid = cell_grid(CELLS, SIZE, VOXELS, centres)
@@ -95,7 +57,7 @@ def test_a_map_is_drawn_on_a_volume_as_on_the_models_grid(centres):
 
     heat = drawn(cam, grid, NATIVE)
 
-    np.testing.assert_allclose(heat.T, by_hand(cam, centres), atol=1e-6)
+    np.testing.assert_allclose(heat.T, upsampled(cam, SIZE, centres), atol=1e-6)
 
 
 @pytest.mark.parametrize("tilt", [(0, 0, 0), (5, -3, 8)])

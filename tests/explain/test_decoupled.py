@@ -104,7 +104,9 @@ def test_agrees_with_a_plain_reading_of_eq_2_and_4():
             np.testing.assert_allclose(maps[role], expected, atol=1e-5)
         moved = gelu(inherent[:, s, 1 - t]) - gelu(inherent[:, s, t])
         expected = np.linalg.norm(moved, axis=-1).reshape(shape)
-        np.testing.assert_allclose(found.crossed[role], expected, atol=1e-5)
+        np.testing.assert_allclose(
+            found.cross_reconstruction[role], expected, atol=1e-5
+        )
 
 
 def test_what_differs_in_one_component_shows_in_its_map_alone():
@@ -125,10 +127,10 @@ def test_what_differs_in_one_component_shows_in_its_map_alone():
                     np.testing.assert_allclose(maps[role][case], 0, atol=1e-5)
     # Eq. (4): the place where the inherent components are not exchangeable.
     for role in ("t2_pre", "t2_post"):
-        moved = found.crossed[role][0].ravel()
+        moved = found.cross_reconstruction[role][0].ravel()
         assert moved[7] > 1
         np.testing.assert_allclose(np.delete(moved, 7), 0, atol=1e-5)
-    np.testing.assert_allclose(found.crossed["t1_pre"], 0, atol=1e-5)
+    np.testing.assert_allclose(found.cross_reconstruction["t1_pre"], 0, atol=1e-5)
 
 
 def test_times_without_a_common_grid_are_crossed_by_their_mean():
@@ -140,7 +142,7 @@ def test_times_without_a_common_grid_are_crossed_by_their_mean():
     other = inherent[:, 0, 1].mean(axis=1, keepdims=True)
     moved = np.linalg.norm(gelu(other) - gelu(inherent[:, 0, 0]), axis=-1)
     np.testing.assert_allclose(
-        found.crossed["t1_pre"], moved.reshape(CASES, *GRID), atol=1e-5
+        found.cross_reconstruction["t1_pre"], moved.reshape(CASES, *GRID), atol=1e-5
     )
 
 
@@ -167,11 +169,11 @@ def test_absent_volumes_have_no_map_and_a_lonely_time_is_not_crossed():
     found = decoupled_maps(network, batch)
 
     assert set(found.inherent) == set(found.variant) == {"t1_pre", "t2_pre", "t2_post"}
-    assert set(found.crossed) == {"t2_pre", "t2_post"}
+    assert set(found.cross_reconstruction) == {"t2_pre", "t2_post"}
     assert not found.inherent["t2_pre"][0].any()
     assert found.inherent["t2_pre"][1].any()
-    assert not found.crossed["t2_post"][0].any()
-    assert found.crossed["t2_post"][1].any()
+    assert not found.cross_reconstruction["t2_post"][0].any()
+    assert found.cross_reconstruction["t2_post"][1].any()
 
 
 def test_a_global_latent_has_nothing_to_map_but_its_reconstruction():
@@ -181,8 +183,8 @@ def test_a_global_latent_has_nothing_to_map_but_its_reconstruction():
     found = decoupled_maps(network, batch_of())
 
     assert found.inherent == found.variant == {}
-    assert set(found.crossed) == set(ROLES)
-    assert found.crossed["t1_pre"].shape == (CASES, *GRID)
+    assert set(found.cross_reconstruction) == set(ROLES)
+    assert found.cross_reconstruction["t1_pre"].shape == (CASES, *GRID)
 
 
 def test_the_mean_is_explained_and_the_network_left_as_it_was():

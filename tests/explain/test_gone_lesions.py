@@ -7,7 +7,7 @@ from mri_grids import volume_on
 from napari_harm3.explain.agreement import Yardstick, agreement
 from napari_harm3.explain.case import ExplainedVolume
 from napari_harm3.explain.cells import cell_grid
-from napari_harm3.explain.measured import CaseRuler
+from napari_harm3.explain.measured import CaseYardstick
 from napari_harm3.mri.volume import Geometry
 
 NATIVE = Geometry(shape=(16, 16, 8), affine=np.eye(4))
@@ -43,7 +43,7 @@ def told(before, after, *, aligned=True):
     rng = np.random.default_rng(0)
     heat = rng.random(NATIVE.shape).astype(np.float32)
     volumes = {"t1_pre": explained(2 * heat, before), "t1_post": explained(heat, after)}
-    return heat, CaseRuler(volumes=volumes, aligned=aligned).own()
+    return heat, CaseYardstick(volumes=volumes, aligned=aligned).own()
 
 
 def test_of_an_empty_annotation_the_share_in_the_old_place_is_told(lesions):

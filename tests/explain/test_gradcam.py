@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from map_readings import upsampled
 from model_cases import case_batch, tiny_config
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.errors import ModelError
-from napari_harm3.explain.cells import equal_shares, upsampled
+from napari_harm3.explain.cells import equal_shares
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.gradcam import (
     METHODS,

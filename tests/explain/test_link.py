@@ -15,11 +15,10 @@ from napari_harm3.cohort.table import read_cohort
 from napari_harm3.data.prepare import prepared_case
 from napari_harm3.errors import ModelError
 from napari_harm3.explain.capture import layer_centres
+from napari_harm3.explain.case import explain_case
 from napari_harm3.explain.case_link import (
     LinkSpace,
-    case_link,
     link_of,
-    link_tokens,
     tokens_of,
 )
 from napari_harm3.explain.cells import Centres, cell_grid
@@ -64,15 +63,14 @@ def space(network, batch, **transforms):
     )
 
 
-def linked(batch=None, *, mixes=None, through=False, transforms=None, **fields):
-    network = linked_network(FEEDS, fields.pop("asks", ASKS), mixes, **fields)
+def linked(batch=None, *, transforms=None, **fields):
+    network = linked_network(FEEDS, fields.pop("asks", ASKS), **fields)
     batch = spelled_batch(len(FEEDS)) if batch is None else batch
     return link_of(
-        [link_tokens(network, batch, through_self_attention=through)],
+        [tokens_of(network(batch))],
         space(network, batch, **(transforms or {})),
         PLACES,
         case_id="HN-1",
-        through_self_attention=through,
     )
 
 
@@ -226,30 +224,6 @@ def test_a_volume_missing_from_a_sum_is_left_out() -> None:
     assert link.mri_of_patch(2).argmax() == 20
 
 
-def test_the_self_attention_is_followed_only_when_asked() -> None:
-    mixes = [(m + 5) % (4 * CELLS) for m in range(4 * CELLS)]
-
-    plain, through = (linked(mixes=mixes, through=one) for one in (False, True))
-
-    assert plain.mri_of_patch(0)[7] == pytest.approx(1, abs=1e-4)
-    answer = through.mri_of_patch(0)
-    assert answer[7] == pytest.approx(0.5, abs=1e-4)
-    assert answer[12] == pytest.approx(0.5, abs=1e-4)
-    assert through.through_self_attention
-    assert not plain.through_self_attention
-    # What feeds a cell's own token, and what feeds the one that took of it.
-    assert through.patches_of_token(12)[0] == pytest.approx(1, abs=1e-4)
-
-
-def test_no_hook_and_no_mode_is_left() -> None:
-    network = linked_network(FEEDS, ASKS, list(range(4 * CELLS))).train()
-
-    link_tokens(network, spelled_batch(5), through_self_attention=True)
-
-    assert network.training
-    assert not any(module._forward_hooks for module in network.modules())
-
-
 def test_folds_are_the_mean_of_their_tables() -> None:
     batch = spelled_batch(len(FEEDS))
     networks = [
@@ -338,9 +312,9 @@ def test_no_slide_or_no_mri_is_no_link() -> None:
         wsi_avail=torch.zeros_like(batch.wsi_avail),
     )
 
-    assert link_tokens(network, batch) is not None
-    assert link_tokens(network, slideless) is None
-    assert link_tokens(network, without(batch, *ROLES)) is None
+    assert tokens_of(network(batch)) is not None
+    assert tokens_of(network(slideless)) is None
+    assert tokens_of(network(without(batch, *ROLES))) is None
 
 
 def test_what_was_written_is_read_without_torch(tmp_path) -> None:
@@ -371,6 +345,19 @@ def test_what_was_written_is_read_without_torch(tmp_path) -> None:
     assert link_rows(again) == link_rows(link)
 
 
+def test_a_link_of_an_earlier_version_is_read(tmp_path) -> None:
+    path, link = tmp_path / "link.npz", linked()
+    link.to_npz(path)
+    with np.load(path) as file:
+        stored = dict(file)
+    np.savez(path, **stored, through_self_attention=False)
+
+    again = CaseLink.from_npz(path)
+
+    np.testing.assert_array_equal(again.cross, link.cross)
+    assert "through_self_attention" not in stored
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut", "other", "shapes"])
 def test_a_damaged_link_is_told(tmp_path, damage: str) -> None:
     path = tmp_path / "link.npz"
@@ -395,30 +382,24 @@ def test_a_trained_models_link_is_one_table_seen_from_both_sides(
     case = read_cohort(prepared_cohort).cases[0]
     prepared = prepared_case(case, predictor.inputs, prepared_cohort.parent / ".harm3")
 
-    plain, through = (
-        case_link(predictor, prepared, through_self_attention=one)
-        for one in (False, True)
-    )
+    inputs = predictor.inputs_of(prepared)
 
-    for link in (plain, through):
-        patches, cells = link.pooling.mean(axis=0), link.cross.mean(axis=0)
-        assert patches.sum() == pytest.approx(1, abs=1e-4)
-        assert cells.sum() == pytest.approx(1, abs=1e-4)
-        for patch, cell in ((0, 0), (3, 50), (len(patches) - 1, len(cells) - 1)):
-            assert link.mri_of_patch(patch)[cell] * patches[patch] == pytest.approx(
-                link.patches_of_token(cell)[patch] * cells[cell], rel=1e-4
-            )
-    assert np.abs(plain.cross - through.cross).max() > 1e-6
-    assert plain.places.known.all()
-    assert len(plain.folds) == 1
-    centres = layer_centres(
-        predictor.network(plain.folds[0]), predictor.batch(prepared)
-    )
-    first = np.array(centres["t1_pre"].start)
-    affine = predictor.item(prepared).affine
+    link = explain_case(predictor, inputs).link
+
+    patches, cells = link.pooling.mean(axis=0), link.cross.mean(axis=0)
+    assert patches.sum() == pytest.approx(1, abs=1e-4)
+    assert cells.sum() == pytest.approx(1, abs=1e-4)
+    for patch, cell in ((0, 0), (3, 50), (len(patches) - 1, len(cells) - 1)):
+        assert link.mri_of_patch(patch)[cell] * patches[patch] == pytest.approx(
+            link.patches_of_token(cell)[patch] * cells[cell], rel=1e-4
+        )
+    assert link.places.known.all()
+    assert len(link.folds) == 1
+    centres = layer_centres(predictor.network(link.folds[0]), inputs.batch)
+    first, affine = np.array(centres["t1_pre"].start), inputs.item.affine
     # A strided encoder's first cell lies on the first voxel, and so does its token.
     np.testing.assert_array_equal(first, 0)
-    np.testing.assert_allclose(plain.affine[:3, 3], affine[:3, 3])
+    np.testing.assert_allclose(link.affine[:3, 3], affine[:3, 3])
     np.testing.assert_allclose(
-        plain.affine[:3, :3], affine[:3, :3] * centres["t1_pre"].step
+        link.affine[:3, :3], affine[:3, :3] * centres["t1_pre"].step
     )

@@ -8,6 +8,7 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import gaussian_filter
 
+from map_readings import upsampled
 from model_cases import TINY_VOLUME, tiny_config
 from moved_volumes import displaced, displacement
 from mri_grids import oriented, volume_on
@@ -16,7 +17,6 @@ from napari_harm3.cohort.table import read_cohort
 from napari_harm3.data.config import InputConfig
 from napari_harm3.data.dataset import load_item
 from napari_harm3.data.prepare import prepared_case
-from napari_harm3.explain.cells import upsampled
 from napari_harm3.explain.gradcam import located_heat_maps
 from napari_harm3.inference.predictor import Predictor
 from napari_harm3.jobs.explanation import explain

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from map_readings import upsampled
 from model_cases import case_batch, tiny_config
 from napari_harm3.cohort.case import ROLES
-from napari_harm3.explain.cells import upsampled
 from napari_harm3.explain.config import OcclusionConfig
 from napari_harm3.explain.gradcam import heat_maps
 from napari_harm3.explain.occlusion import occlusion

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from map_readings import slide_maps
 from model_cases import case_batch, tiny_config
 from napari_harm3.explain.rollout import (
-    attention_rollout,
     class_token_rollout,
     nystrom_inputs,
     token_weights,
 )
-from napari_harm3.explain.slide_maps import slide_maps
 from napari_harm3.models.baselines.bag_config import SMALL_TRANSMIL
 from napari_harm3.models.baselines.transmil import TransMil
 from napari_harm3.models.harm3.network import Harm3
@@ -24,26 +23,6 @@ from napari_harm3.models.layers.nystrom import NystromAttention
 def softmax(scores):
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def test_two_layers_by_hand() -> None:
-    swap = np.array([[0.0, 1.0], [1.0, 0.0]])
-    first = np.array([[1.0, 0.0], [0.5, 0.5]])
-
-    flow = attention_rollout([first, swap])
-
-    # Half of token 0 is its own, which is all of token 0; half is token 1's.
-    np.testing.assert_allclose(flow, [[0.625, 0.375], [0.625, 0.375]])
-
-
-def test_who_asks_nobody_keeps_what_it_had() -> None:
-    attention = np.array([[0.0, 0.0], [1.0, 0.0]])
-
-    np.testing.assert_allclose(attention_rollout([attention]), [[1, 0], [0.5, 0.5]])
-
-
-def test_no_layer_mixes_nothing() -> None:
-    np.testing.assert_array_equal(attention_rollout([], size=3), np.eye(3))
 
 
 def test_tokens_count_by_what_the_logit_owes_them() -> None:

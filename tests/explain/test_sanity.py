@@ -10,8 +10,8 @@ from torch import nn
 from model_cases import TINY_VOLUME, case_batch, tiny_config
 from napari_harm3.explain.gradcam import heat_maps
 from napari_harm3.explain.sanity import (
-    cascade,
     edge_maps,
+    judged,
     last_to_first,
     likeness,
     randomise,
@@ -19,8 +19,14 @@ from napari_harm3.explain.sanity import (
     repeatability,
     seed_likeness,
     shared,
+    stages,
 )
 from napari_harm3.models.harm3.network import Harm3
+
+
+def cascade(*asked, **choices):
+    """Return the verdict on all stages."""
+    return judged(tuple(stages(*asked, **choices)))
 
 
 def grad_cam(network, batch):

@@ -6,24 +6,23 @@ from dataclasses import replace
 import numpy as np
 import openslide
 import pytest
-import tifffile
 import torch
 
+from map_readings import slide_maps
 from model_cases import case_batch
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.data.prepare import prepared_case
+from napari_harm3.explain.answer import answer
 from napari_harm3.explain.case import explain_case
+from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.patch_places import PatchPlaces
-from napari_harm3.explain.slide_maps import (
-    KINDS,
-    slide_maps,
-    top_patches,
-)
-from napari_harm3.explain.wsi_attention import (
+from napari_harm3.explain.slide_export import (
     heat_raster,
     patch_geojson,
+    relative,
     write_heat_maps,
 )
+from napari_harm3.explain.slide_maps import KINDS, top_patches
 from napari_harm3.inference.predictor import Predictor
 from napari_harm3.models.layers.attention import Tap, tapped
 from napari_harm3.models.registry import MODELS, build_model
@@ -109,6 +108,30 @@ def test_the_gradient_map_is_what_looking_at_a_patch_adds(name: str) -> None:
         maps["gradient_attention"][0], expected, atol=off * np.abs(slopes).max()
     )
     assert np.abs(slopes).max() > 1e-9
+
+
+@pytest.mark.parametrize("name", ["clam-sb", "harm3"])
+def test_the_gradient_map_follows_the_target_as_volumes_do(name: str) -> None:
+    network, batch = network_of(name).eval(), cases(1)
+    targets = ("pcr", "non-pcr", "contrast")
+
+    found = [answer(network, batch, ExplainConfig(target=one)).slide for one in targets]
+
+    signed = [one.pop("gradient_attention") for one in found]
+    pcr, other, contrast = signed
+    np.testing.assert_array_equal(contrast, pcr - other)
+    assert min(pcr.min(), other.min()) == 0 < other.max()
+    for one in found[1:]:  # neither attention nor rollout has a sign
+        np.testing.assert_equal(one, found[0])
+
+
+def test_what_is_against_the_target_has_no_colour_and_no_rank() -> None:
+    shares = np.array([-2.0, 1.0, -3.0, 4.0])
+
+    assert relative(shares).tolist() == [0, 0.25, 0, 1]
+    assert relative(-np.abs(shares)).tolist() == [0] * 4
+    best = top_patches(shares, places(2, 2), kind="gradient_attention")
+    assert [row["patch"] for row in best] == [3, 1]
 
 
 def test_the_gradient_map_of_attention_pooling_in_closed_form() -> None:
@@ -285,28 +308,6 @@ def test_the_plugins_own_reader_opens_it_too(tmp_path) -> None:
     assert (np.abs(picture.astype(int) - [230, 60, 40]) <= 1).all()
 
 
-def test_the_values_themselves_are_kept_as_float32(tmp_path) -> None:
-    grid, values = places(40, 30), np.random.default_rng(1).random(1200) * 1e-3
-
-    (path,) = write_heat_maps(
-        tmp_path, grid, values, kind="gradient_attention", pixels="float32"
-    )
-
-    assert path.name == "slide-0.gradient_attention.ome.tif"
-    with tifffile.TiffFile(path) as file:
-        levels = [level.asarray() for level in file.series[0].levels]
-        tiled = file.pages[0].is_tiled
-        about = file.ome_metadata
-    assert tiled
-    assert [level.shape for level in levels] == [(488, 648), (244, 324), (122, 162)]
-    assert levels[0].dtype == np.float32
-    inside = levels[0][:480, :640].reshape(30, 16, 40, 16)
-    np.testing.assert_allclose(inside[:, 7, :, 7].ravel(), values, rtol=1e-6)
-    assert (inside.max(axis=(1, 3)) == inside.min(axis=(1, 3))).all()
-    assert np.isnan(levels[0][480:]).all()
-    assert 'PhysicalSizeX="3.125"' in about
-
-
 def test_levels_are_means_of_what_has_a_value() -> None:
     heat = np.full((300, 301), np.nan, np.float32)
     heat[0, :3] = 1, 3, 5
@@ -370,7 +371,7 @@ def test_a_trained_models_maps_lie_on_its_slides(
     case = read_cohort(prepared_cohort).cases[0]
     prepared = prepared_case(case, predictor.inputs, prepared_cohort.parent / ".harm3")
 
-    found = explain_case(predictor, prepared).slide
+    found = explain_case(predictor, predictor.inputs_of(prepared)).slide
 
     assert set(found.maps) == set(KINDS)
     assert all(len(one) == len(found.places) for one in found.maps.values())

@@ -18,6 +18,7 @@ from napari_harm3.explain.measures import (
     Places,
     dice,
     energy,
+    iou_name,
     iou_of,
     pointing_game,
     widened,
@@ -27,11 +28,14 @@ from napari_harm3.explain.thresholds import dice_by_share
 from napari_harm3.mri.annotation import LABELS
 from napari_harm3.mri.volume import Geometry
 
-SHARES = {"dice": 0.5, "dice_25": 0.25, "dice_75": 0.75}
+DICE_AT = {"dice": 0.5, "dice_25": 0.25, "dice_75": 0.75}
 """Dice is taken where the map exceeds this share of its peak; IoU likewise."""
 
 CHOSEN = "dice_chosen"
 """Dice at the share of the peak that was chosen on training cases."""
+
+FALSE_ENERGY = "false_energy"
+"""How much of a map lies where a lesion was that has gone: `gone_lesions`."""
 
 UNION = "union"
 """Of all labels: what is measured unless one is named."""
@@ -43,14 +47,7 @@ MEASURES = (
     "pointing_game_half_cell",
     "energy",
     "energy_gain",
-    "dice",
-    "iou",
-    "dice_25",
-    "iou_25",
-    "dice_75",
-    "iou_75",
-    "dice_chosen",
-    "iou_chosen",
+    *(name for cut in (*DICE_AT, CHOSEN) for name in (cut, iou_name(cut))),
     "best_dice",
     "auc",
     "ap",
@@ -77,7 +74,6 @@ def agreement(
     native: Geometry,
     cells: Geometry,
     *,
-    chosen_share: float | None = None,
     yardstick: "Yardstick | None" = None,
 ) -> Measures:
     """Return every measure, for the union of labels and for each.
@@ -92,27 +88,25 @@ def agreement(
         That grid.
     cells
         Grid of the map's cells, whose coarseness sets the ceiling.
-    chosen_share
-        Share of the peak for ``dice_chosen``, chosen on training cases by
-        `thresholds.best_share`.
     yardstick
         Of this annotation and these grids, where it is at hand.
 
     Returns
     -------
     :
-        Of `MEASURES` each ``{"value", "chance", "ceiling"}``; ``normalised``, for each
-        (value - chance) / (ceiling - chance), None where no map of the cells can beat
-        chance; ``lesion_ml``; ``outside``, the share of
-        the annotation that the model did not see; and ``labels`` with the same for
-        each. Or ``{"not_applicable": reason}``.
+        Of `MEASURES`, all but the chosen, each ``{"value", "chance", "ceiling"}``;
+        ``normalised``, for each (value - chance) / (ceiling - chance), None where no
+        map of the cells can beat chance; ``lesion_ml``; ``outside``, the share of the
+        annotation that the model did not see; and ``labels`` with the same for each.
+        Or ``not_applicable``, the reason; of a map without evidence, which is measured
+        against a lesion all the same, beside ``lesion_ml``, ``outside``, ``labels``.
     """
     if annotation is None:
         return {"not_applicable": "not annotated"}
     if not annotation.any():
         return {"not_applicable": "annotated as free of visible lesion"}
     yardstick = yardstick or Yardstick(annotation, native, cells)
-    return yardstick.measure(heat, chosen_share=chosen_share)
+    return yardstick.measure(heat)
 
 
 class Yardstick:
@@ -154,25 +148,17 @@ class Yardstick:
             return None
         return cls(annotation, native, cells)
 
-    def measure(
-        self, heat: Float[np.ndarray, "X Y Z"], *, chosen_share: float | None = None
-    ) -> Measures:
+    def measure(self, heat: Float[np.ndarray, "X Y Z"]) -> Measures:
         """Return what `agreement` returns, of one map."""
         heat = np.where(self.seen, heat, 0)
         if isinstance(self._union, str):
             return {"not_applicable": self._union}
-        if not heat.any():
-            return {"not_applicable": NO_EVIDENCE}
-        measures = self._union.measure(heat, chosen_share)
+        measures = _told(self._union, heat)
         labels = {}
         for value, label in LABELS.items():
             target = self._targets.get(label)
             if target is not None:
-                labels[label] = (
-                    {"not_applicable": target}
-                    if isinstance(target, str)
-                    else target.measure(heat, chosen_share)
-                )
+                labels[label] = _told(target, heat)
             elif (self.annotation == value).any():
                 labels[label] = dict(measures)
             else:
@@ -192,15 +178,15 @@ class Yardstick:
             if (self.annotation == value).any():
                 targets[label] = self._targets.get(label, self._union)
         return {
-            label: dice_by_share(values, target.marked)
+            label: dice_by_share(values, target.mask.marked)
             for label, target in targets.items()
             if isinstance(target, _Target)
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Target:
-    """One mask, and all about it that no map changes."""
+class _Mask:
+    """What is marked of what the model sees; neither nothing nor all of it."""
 
     seen: Bool[np.ndarray, "X Y Z"]
     marked: Bool[np.ndarray, "n"]
@@ -210,15 +196,41 @@ class _Target:
     """The same with half a cell around it."""
 
     places: Places
+
+    def figures(self, heat: Float[np.ndarray, "X Y Z"]) -> Figures:
+        """Return every measure's value of a map, zero where nothing was seen."""
+        peak = heat.max()
+        highest = (heat == peak) & self.seen
+        values = heat[self.seen]
+        order = ranking(values, self.marked)
+        figures = {
+            "pointing_game": pointing_game(values, self.marked),
+            "pointing_game_half_cell": pointing_game(values, self.near),
+            "energy": energy(values, self.marked),
+            "best_dice": order.best_dice,
+            "auc": order.auc,
+            "ap": order.ap,
+            "peak_distance_mm": self.places.distance(highest),
+            "centroid_distance_mm": self.places.centre_distance(heat),
+        }
+        for name, share in DICE_AT.items():
+            figures[name] = dice(values >= share * peak, self.marked)
+            figures[iou_name(name)] = iou_of(figures[name])
+        return figures
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """One mask, and all about it that no map changes."""
+
+    mask: _Mask
     chance: Figures
     ceiling: Figures
     about: Figures
 
-    def measure(
-        self, heat: Float[np.ndarray, "X Y Z"], chosen_share: float | None
-    ) -> Measures:
+    def measure(self, heat: Float[np.ndarray, "X Y Z"]) -> Measures:
         """Return a map's figures between chance and ceiling."""
-        found = _figures(heat, self, chosen_share)
+        found = self.mask.figures(heat)
         found["energy_gain"] = found["energy"] / self.chance["energy"]
         entries: Measures = {
             name: {
@@ -238,6 +250,15 @@ class _Target:
         """Return the ceiling; of a peak, where it is no bound, the value itself."""
         ceiling = self.ceiling[_alike(name)]
         return _better(name, ceiling, value) if name in PEAKS else ceiling
+
+
+def _told(target: _Target | str, heat: Float[np.ndarray, "X Y Z"]) -> Measures:
+    """Return a map's figures, or why there are none and what the lesion is."""
+    if isinstance(target, str):
+        return {"not_applicable": target}
+    if not heat.any():
+        return {"not_applicable": NO_EVIDENCE} | target.about
+    return target.measure(heat)
 
 
 def normalised_score(*, value: float, chance: float, ceiling: float) -> float | None:
@@ -275,29 +296,21 @@ def _target(
         return OUTSIDE
     if inside.sum() == seen.sum():
         return FILLED
-    chance: Figures = {}
-    ceiling: Figures = {}
     near = widened(inside, half_cell)
-    millilitre = abs(float(np.linalg.det(native.affine[:3, :3]))) / 1000
-    target = _Target(
+    found = _Mask(
         seen=seen,
         marked=inside[seen],
         near=near[seen],
         places=Places(inside, native.affine),
-        chance=chance,
-        ceiling=ceiling,
-        about={
-            "lesion_ml": float(mask.sum() * millilitre),
-            "outside": 1 - float(inside.sum() / mask.sum()),
-        },
     )
     # The map that says nothing is even over what it sees, and marks all of it.
-    chance |= _figures(seen.astype(np.float32), target, None)
+    chance = found.figures(seen.astype(np.float32))
     around = tents(inside, seen, native, cells)
-    best = [_figures(m, target, None) for m in best_maps(inside, around, native, cells)]
+    best = [found.figures(one) for one in best_maps(inside, around, native, cells)]
     best.append(chance)  # a map that says nothing is one of them
-    for name in chance:
-        ceiling[name] = _better(name, *(figures[name] for figures in best))
+    ceiling = {
+        name: _better(name, *(figures[name] for figures in best)) for name in chance
+    }
     ceiling["energy"] = float(around.shares.max())
     for name, place in (("pointing_game", None), ("pointing_game_half_cell", near)):
         ceiling[name] = max(ceiling[name], most_pointing(around, place))
@@ -307,29 +320,12 @@ def _target(
     ceiling["energy_gain"] = ceiling["energy"] / chance["energy"]
     for figures in (chance, ceiling):
         figures["best_iou"] = iou_of(figures["best_dice"])
-    return target
-
-
-def _figures(
-    heat: Float[np.ndarray, "X Y Z"], target: _Target, chosen_share: float | None
-) -> Figures:
-    """Return the value of every measure; heat is zero where nothing was seen."""
-    peak = heat.max()
-    highest = (heat == peak) & target.seen
-    values, mask = heat[target.seen], target.marked
-    order = ranking(values, mask)
-    figures = {
-        "pointing_game": pointing_game(values, mask),
-        "pointing_game_half_cell": pointing_game(values, target.near),
-        "energy": energy(values, mask),
-        "best_dice": order.best_dice,
-        "auc": order.auc,
-        "ap": order.ap,
-        "peak_distance_mm": target.places.distance(highest),
-        "centroid_distance_mm": target.places.centre_distance(heat),
-    }
-    shares = SHARES if chosen_share is None else SHARES | {CHOSEN: chosen_share}
-    for name, share in shares.items():
-        figures[name] = dice(values >= share * peak, mask)
-        figures[name.replace("dice", "iou")] = iou_of(figures[name])
-    return figures
+    return _Target(
+        mask=found,
+        chance=chance,
+        ceiling=ceiling,
+        about={
+            "lesion_ml": float(mask.sum() * native.voxel_ml),
+            "outside": 1 - float(inside.sum() / mask.sum()),
+        },
+    )

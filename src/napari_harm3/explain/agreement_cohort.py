@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from napari_harm3.explain.agreement import CHOSEN, MEASURES, UNION, normalised_score
-from napari_harm3.explain.measures import iou_of
+from napari_harm3.cohort.case import PARTS
+from napari_harm3.explain.agreement import (
+    CHOSEN,
+    FALSE_ENERGY,
+    MEASURES,
+    NO_EVIDENCE,
+    UNION,
+    normalised_score,
+)
+from napari_harm3.explain.measures import iou_name, iou_of
 from napari_harm3.explain.thresholds import SHARES
 
 DRAWS = 2000
@@ -35,11 +43,10 @@ ABOUT = (
     "magnitude_relative_to_pre",
     "not_applicable",
 )
-AFTER = "false_energy"
-NOTES = (f"{AFTER}_not_applicable", "chosen_share", "chosen_not_applicable")
+NOTES = (f"{FALSE_ENERGY}_not_applicable", "chosen_share", "chosen_not_applicable")
 COLUMNS = (
     *ABOUT,
-    *(f"{name}_{figure}" for name in (*MEASURES, AFTER) for figure in FIGURES),
+    *(f"{name}_{figure}" for name in (*MEASURES, FALSE_ENERGY) for figure in FIGURES),
     *NOTES,
 )
 """Of ``agreement.csv``, in order."""
@@ -48,6 +55,7 @@ SIZES = ("small", "medium", "large")
 STRATA = ("size", "pcr", "correct", "sequence", "time")
 
 Row = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def case_rows(
@@ -67,7 +75,7 @@ def case_rows(
         Of the cohort table.
     agreement
         Role to what `agreement.agreement` said; for a volume whose lesion has gone it
-        may hold what `gone_lesions.false_energy` said, too.
+        may hold what `gone_lesions.OldPlace` said, too.
     pcr, probability, threshold
         The outcome, and what the model said: whether it was right.
     map_name
@@ -78,7 +86,7 @@ def case_rows(
         correct = int((probability >= threshold) == (pcr == 1))
     rows = []
     for role, measures in agreement.items():
-        sequence, time = role.split("_", 1)
+        sequence, time = PARTS[role]
         about = {
             "case_id": case_id,
             "map": map_name,
@@ -138,7 +146,7 @@ def with_choice(
     found: Row = {"chosen_share": share}
     for name, figures in (
         (CHOSEN, entry),
-        (CHOSEN.replace("dice", "iou"), {k: iou_of(v) for k, v in entry.items()}),
+        (iou_name(CHOSEN), {k: iou_of(v) for k, v in entry.items()}),
     ):
         found |= {f"{name}_{figure}": value for figure, value in figures.items()}
         found[f"{name}_normalised"] = normalised_score(**figures)
@@ -146,7 +154,7 @@ def with_choice(
 
 
 def summary(
-    rows: Sequence[Row],
+    rows: Rows,
     *,
     measures: Sequence[str] = MEASURES,
     strata: Sequence[str] = STRATA,
@@ -172,8 +180,10 @@ def summary(
     -------
     :
         Rows of ``map``, ``label``, ``stratum``, ``stratum_value``, ``measure``,
-        ``cases``, ``rows``; ``mean``, ``ci_low``, ``ci_high`` of the value; ``chance``,
-        ``ceiling``; and ``normalised`` with its interval. Undefined is None.
+        ``cases``, ``rows``, and ``left_out``, how many rows more have a lesion but a
+        map without evidence; ``mean``, ``ci_low``, ``ci_high`` of the value;
+        ``chance``, ``ceiling``; and ``normalised`` with its interval. Undefined is
+        None.
     """
     found = []
     for chosen, about in _parts(rows, strata):
@@ -181,11 +191,14 @@ def summary(
             own = [row for row in chosen if row[f"{measure}_value"] is not None]
             if not own:
                 continue
+            gone = f"{FALSE_ENERGY}_" if measure == FALSE_ENERGY else ""
+            silent = [r for r in chosen if r[f"{gone}not_applicable"] == NO_EVIDENCE]
             value = mean_by_case(own, f"{measure}_value", draws=draws, seed=seed)
             scaled = mean_by_case(own, f"{measure}_normalised", draws=draws, seed=seed)
             found.append(
                 about
                 | {"measure": measure, "cases": value["cases"], "rows": len(own)}
+                | {"left_out": len(silent)}
                 | {key: value[key] for key in ("mean", "ci_low", "ci_high")}
                 | {
                     figure: _mean(own, f"{measure}_{figure}")
@@ -201,7 +214,7 @@ def summary(
 
 
 def against(
-    rows: Sequence[Row],
+    rows: Rows,
     measure: str,
     *,
     baseline: str,
@@ -211,7 +224,8 @@ def against(
 ) -> Row:
     """Return by how much a map's measure differs from a baseline's, volume by volume.
 
-    ``mean``, ``ci_low``, ``ci_high`` and ``cases``, of the volumes that have both.
+    ``mean``, ``ci_low``, ``ci_high`` and ``cases``, of the volumes that have both;
+    ``left_out``, how many have one of the two, as where a map shows no evidence.
     """
     column = f"{measure}_value"
     by_map: dict[str, dict[tuple[str, str], float]] = {baseline: {}, map_name: {}}
@@ -224,12 +238,11 @@ def against(
         for case, role in mine
         if (case, role) in theirs
     ]
-    return mean_by_case(pairs, "difference", seed=seed)
+    left_out = len(mine.keys() ^ theirs.keys())
+    return mean_by_case(pairs, "difference", seed=seed) | {"left_out": left_out}
 
 
-def mean_by_case(
-    rows: Sequence[Row], column: str, *, draws: int = DRAWS, seed: int = 0
-) -> Row:
+def mean_by_case(rows: Rows, column: str, *, draws: int = DRAWS, seed: int = 0) -> Row:
     """Return ``mean``, ``ci_low``, ``ci_high`` and ``cases`` of a column.
 
     The interval (95 %, percentiles) draws cases with all their rows; rows where the
@@ -269,8 +282,10 @@ def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:
     magnitude = figures.get("magnitude", {})
     row["magnitude"] = magnitude.get("value")
     row["magnitude_relative_to_pre"] = magnitude.get("relative_to_pre")
-    row[f"{AFTER}_not_applicable"] = figures.get(AFTER, {}).get("not_applicable")
-    for name in (*MEASURES, AFTER):
+    row[f"{FALSE_ENERGY}_not_applicable"] = figures.get(FALSE_ENERGY, {}).get(
+        "not_applicable"
+    )
+    for name in (*MEASURES, FALSE_ENERGY):
         entry = figures.get(name, {})
         if "value" not in entry:
             continue
@@ -280,11 +295,9 @@ def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:
     return row
 
 
-def _parts(
-    rows: Sequence[Row], strata: Sequence[str]
-) -> list[tuple[list[Row], dict[str, Any]]]:
+def _parts(rows: Rows, strata: Sequence[str]) -> list[tuple[Rows, dict[str, Any]]]:
     """Return the rows of each map and label, whole and stratum by stratum."""
-    parts: list[tuple[list[Row], dict[str, Any]]] = []
+    parts: list[tuple[Rows, dict[str, Any]]] = []
     for name, label in dict.fromkeys((row["map"], row["label"]) for row in rows):
         own = [row for row in rows if (row["map"], row["label"]) == (name, label)]
         about = {"map": name, "label": label}
@@ -298,11 +311,11 @@ def _parts(
     return parts
 
 
-def _values(rows: Sequence[Row], column: str) -> list[Any]:
+def _values(rows: Rows, column: str) -> list[Any]:
     order: Callable[[Any], Any] = SIZES.index if column == "size" else str
     return sorted({row[column] for row in rows if row[column] is not None}, key=order)
 
 
-def _mean(rows: Sequence[Row], column: str) -> float | None:
+def _mean(rows: Rows, column: str) -> float | None:
     values = [row[column] for row in rows if row[column] is not None]
     return float(np.mean(values)) if values else None

@@ -12,7 +12,7 @@ from napari_harm3.explain.capture import capture, evaluating
 from napari_harm3.explain.case_link import LinkTokens, tokens_of
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.gradcam import HeatMaps, maps_captured
-from napari_harm3.explain.slide_maps import Maps, listening, maps_heard
+from napari_harm3.explain.slide_maps import PatchMaps, listening, maps_heard
 from napari_harm3.models.interface import CaseBatch
 
 
@@ -21,7 +21,7 @@ class Answer:
     """What came of one forward pass of one case."""
 
     heat: HeatMaps
-    slide: Maps
+    slide: PatchMaps
     """By kind; none of a network that looks at no patches."""
 
     link: LinkTokens | None
@@ -29,7 +29,7 @@ class Answer:
 
 
 def answer(network: nn.Module, batch: CaseBatch, config: ExplainConfig) -> Answer:
-    """Return what `located_heat_maps`, `slide_maps` and `link_tokens` would say.
+    """Return the maps of volumes and patches, and the link, of one forward pass.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def answer(network: nn.Module, batch: CaseBatch, config: ExplainConfig) -> Answe
     batch
         One case.
     config
-        How the maps of its volumes are made.
+        How the maps of its volumes are made; its target is that of the slide, too.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def answer(network: nn.Module, batch: CaseBatch, config: ExplainConfig) -> Answe
     with torch.enable_grad(), evaluating(network), listening(network) as heard:
         captured = capture(network, batch, config.layer)
         return Answer(
-            slide=maps_heard(captured.prediction, heard, batch.wsi_mask),
+            slide=maps_heard(captured.prediction, heard, batch.wsi_mask, config.target),
             link=tokens_of(captured.prediction),
             heat=maps_captured(captured, config),
         )

@@ -6,27 +6,24 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import nn
 
-from napari_harm3.data.dataset import CaseItem
 from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.explain.agreement_cohort import MODEL
 from napari_harm3.explain.case import Explanation, explain_case
+from napari_harm3.explain.cells import VolumeMaps
 from napari_harm3.explain.config import ExplainRequest, OcclusionConfig
 from napari_harm3.explain.ensemble import Ensemble
 from napari_harm3.explain.gradcam import located_heat_maps
-from napari_harm3.explain.measured import ByRole, CaseRuler
+from napari_harm3.explain.measured import ByRole, CaseYardstick
 from napari_harm3.explain.other_maps import (
     CoarseMap,
     CoarseMaps,
-    OtherMap,
-    OtherMaps,
     baselines,
     cubes_of_cells,
     halves,
     on_volumes,
     positive,
 )
-from napari_harm3.inference.predictor import Predictor, Sight
-from napari_harm3.models.interface import CaseBatch
+from napari_harm3.inference.predictor import CaseInputs, Predictor
 
 COMPARED = ("occlusion",)
 """Of the maps beside the model's own, those that mark what speaks for the target."""
@@ -38,30 +35,29 @@ class AskedCase:
 
     predictor: Predictor
     request: ExplainRequest
-    item: CaseItem
-    batch: CaseBatch
-    sight: Sight
+    inputs: CaseInputs
     explanation: Explanation
-    ruler: CaseRuler
-    others: dict[str, OtherMaps] = field(default_factory=dict)
+    yardstick: CaseYardstick
+    others: dict[str, VolumeMaps] = field(default_factory=dict)
     """Maps beside the model's own, by kind and role."""
 
     def networks(self) -> list[nn.Module]:
         """Return the folds that may be asked."""
-        return [self.predictor.network(fold) for fold in self.sight.folds]
+        return [self.predictor.network(fold) for fold in self.inputs.sight.folds]
 
     def cubes(self) -> OcclusionConfig:
         """Return the cubes that were asked for, else those of the last layer."""
-        return self.request.occlusion or cubes_of_cells(self.networks()[0], self.batch)
+        asked = self.request.occlusion
+        return asked or cubes_of_cells(self.networks()[0], self.inputs.batch)
 
     def ensemble(self, *, for_target: bool = False) -> Ensemble:
         """Return the folds as one network: its logit is of pCR, or of the target."""
         target = self.request.maps.target if for_target else "pcr"
-        return Ensemble.of(self.predictor, self.sight, target)
+        return Ensemble.of(self.predictor, self.inputs.sight, target)
 
     def coarse(self) -> CoarseMaps:
         """Return the model's own maps cell by cell, as a mean over its folds."""
-        return self._coarse(self.sight.folds)
+        return self._coarse(self.inputs.sight.folds)
 
     def add(self, kind: str, coarse: CoarseMaps) -> None:
         """Lay maps on the volumes' grids."""
@@ -69,31 +65,28 @@ class AskedCase:
 
     def add_halves(self) -> None:
         """Make the maps of the LD-VAE's halves."""
-        for kind, coarse in halves(self.networks(), self.batch).items():
+        for kind, coarse in halves(self.networks(), self.inputs.batch).items():
             self.add(kind, coarse)
 
     def others_agreement(self) -> dict[str, ByRole]:
         """Return how the other maps agree that mark what speaks for the target."""
         return {
-            kind: self.ruler.measure(self._marked(kind))
+            kind: self.yardstick.measure(self._marked(kind))
             for kind in COMPARED
             if kind in self.others
         }
 
-    def rivals(self) -> Iterator[tuple[str, OtherMaps]]:
-        """Yield name and maps of all that is compared, the model's own first.
+    def compared(self) -> Iterator[tuple[str, VolumeMaps]]:
+        """Yield name and maps of all that is compared, none below zero.
 
-        None is below zero; volumes without an annotation are left out.
+        The model's own come first.
         """
         volumes = self.explanation.volumes
-        own = {
-            role: OtherMap(heat=np.maximum(one.heat, 0), cells=one.cells)
-            for role, one in volumes.items()
-        }
+        own = {role: one.map.positive for role, one in volumes.items()}
         yield MODEL, own
         if own:
             cells = next(iter(own.values())).cells
-            for name, coarse in baselines(self.batch, cells).items():
+            for name, coarse in baselines(self.inputs.batch, cells).items():
                 yield name, self._laid(coarse)
         for kind in COMPARED:
             if kind in self.others:
@@ -101,16 +94,17 @@ class AskedCase:
 
     def fitted(self) -> tuple[int, ...]:
         """Return the folds that were fitted on this case."""
-        if self.sight.seen == "in-training":
-            return self.sight.folds
-        return tuple(f for f in self.predictor.folds if f not in self.sight.folds)
+        sight = self.inputs.sight
+        if sight.seen == "in-training":
+            return sight.folds
+        return tuple(f for f in self.predictor.folds if f not in sight.folds)
 
-    def of_fold(self, fold: int) -> OtherMaps:
+    def of_fold(self, fold: int) -> VolumeMaps:
         """Return the maps of one fold, fitted on this case or not; none below zero."""
         laid = self._laid(self._coarse((fold,)))
-        return {r: replace(m, heat=np.maximum(m.heat, 0)) for r, m in laid.items()}
+        return {role: one.positive for role, one in laid.items()}
 
-    def _marked(self, kind: str) -> OtherMaps:
+    def _marked(self, kind: str) -> VolumeMaps:
         target = self.request.maps.target
         return {
             role: replace(one, heat=positive(one.heat, kind, target))
@@ -118,9 +112,9 @@ class AskedCase:
         }
 
     def _coarse(self, folds: Sequence[int]) -> CoarseMaps:
+        batch, config = self.inputs.batch, self.request.maps
         found = [
-            located_heat_maps(self.predictor.network(f), self.batch, self.request.maps)
-            for f in folds
+            located_heat_maps(self.predictor.network(f), batch, config) for f in folds
         ]
         return {
             role: CoarseMap(
@@ -130,8 +124,8 @@ class AskedCase:
             for role, centres in found[0].centres.items()
         }
 
-    def _laid(self, coarse: CoarseMaps) -> OtherMaps:
-        size, affine = self.predictor.inputs.mri.size, self.item.affine
+    def _laid(self, coarse: CoarseMaps) -> VolumeMaps:
+        size, affine = self.predictor.inputs.mri.size, self.inputs.item.affine
         return on_volumes(coarse, self.explanation.volumes, size, affine)
 
 
@@ -145,14 +139,14 @@ def asked_case(
     ModelError, FeatureError, VolumeError
         If the model, the features or a volume cannot be read.
     """
-    item = predictor.item(prepared)
-    explanation = explain_case(predictor, prepared, request.maps)
+    inputs = predictor.inputs_of(prepared)
+    explanation = explain_case(predictor, inputs, request.maps)
     return AskedCase(
         predictor=predictor,
         request=request,
-        item=item,
-        batch=predictor.batch(prepared),
-        sight=predictor.sight(prepared.identities.values()),
+        inputs=inputs,
         explanation=explanation,
-        ruler=CaseRuler(volumes=explanation.volumes, aligned=item.aligned),
+        yardstick=CaseYardstick(
+            volumes=explanation.volumes, aligned=inputs.item.aligned
+        ),
     )

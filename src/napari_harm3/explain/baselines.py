@@ -11,15 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from napari_harm3.cohort.case import ROLES, TIMES
-from napari_harm3.explain.cells import Centres, equal_shares
+from napari_harm3.cohort.case import BEFORE, ROLES
+from napari_harm3.explain.cells import CellMaps, Centres, equal_shares
 
 NAMES = ("uniform", "centre", "intensity", "difference")
 
 WIDTH = 0.25
 """Standard deviation of the centre's Gaussian, as a share of the grid's edge."""
-
-Maps = dict[str, Float[np.ndarray, "d h w"]]
 
 
 def baseline_maps(
@@ -27,7 +25,7 @@ def baseline_maps(
     available: Bool[Tensor, "S T"],
     cells: Sequence[int],
     centres: Centres | None = None,
-) -> dict[str, Maps]:
+) -> dict[str, CellMaps]:
     """Return each baseline's maps by role, none below zero.
 
     Parameters
@@ -55,7 +53,7 @@ def baseline_maps(
     centres = centres or equal_shares(cells, size)
     centre = _centre(cells, centres, size)
     boxes = _boxes(cells, centres, size)
-    maps: dict[str, Maps] = {
+    maps: dict[str, CellMaps] = {
         "uniform": {role: np.ones_like(centre) for role in by_role},
         "centre": {role: centre.copy() for role in by_role},
         "intensity": {
@@ -64,12 +62,10 @@ def baseline_maps(
         },
         "difference": {},
     }
-    for role in by_role:
-        sequence = role.split("_")[0]
-        both = [by_role.get(f"{sequence}_{time}") for time in TIMES]
-        pre, post = both
-        if pre is not None and post is not None:
-            maps["difference"][role] = _on_cells(np.abs(post - pre), boxes)
+    for post, pre in BEFORE.items():
+        if {pre, post} <= by_role.keys():
+            change = _on_cells(np.abs(by_role[post] - by_role[pre]), boxes)
+            maps["difference"] |= {pre: change, post: change.copy()}
     return maps
 
 

@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from napari_harm3.cohort.case import Case
 from napari_harm3.data.dataset import CaseItem
-from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.explain.agreement import NO_EVIDENCE, Yardstick, agreement
 from napari_harm3.explain.answer import Answer, answer
+from napari_harm3.explain.bag_places import patch_places
 from napari_harm3.explain.capture import LAST, layer_centres
 from napari_harm3.explain.case_link import link_of, link_space
-from napari_harm3.explain.cells import CellGrid, cell_grid, drawn
+from napari_harm3.explain.cells import CellGrid, VolumeMap, cell_grid, drawn
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.gradcam import FIG_2
 from napari_harm3.explain.link import CaseLink
-from napari_harm3.explain.slide_maps import SlideMaps, patch_places
-from napari_harm3.inference.predictor import Predictor, mean_logit
+from napari_harm3.explain.slide_maps import SlideMaps
+from napari_harm3.inference.predictor import CaseInputs, Predictor, mean_logit
 from napari_harm3.mri.annotation import read_annotation
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.resampling import placed
@@ -45,6 +45,11 @@ class ExplainedVolume:
 
     yardstick: Yardstick | None
     """What maps of these cells are measured by; None where no lesion is annotated."""
+
+    @property
+    def map(self) -> VolumeMap:
+        """The map, with what speaks against the target."""
+        return VolumeMap(heat=self.heat, cells=self.cells)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ class Explanation:
 
 
 def explain_case(
-    predictor: Predictor, prepared: PreparedCase, config: ExplainConfig = FIG_2
+    predictor: Predictor, inputs: CaseInputs, config: ExplainConfig = FIG_2
 ) -> Explanation:
     """Return a case's explanation, averaged over the folds that may be asked.
 
@@ -98,9 +103,7 @@ def explain_case(
     ModelError, FeatureError, VolumeError
         If the model, the features or a volume cannot be read.
     """
-    case, item = prepared.case, predictor.item(prepared)
-    sight = predictor.sight(prepared.identities.values())
-    batch = predictor.batch(prepared)
+    item, batch, sight = inputs.item, inputs.batch, inputs.sight
     networks = [predictor.network(fold) for fold in sight.folds]
     answers = [answer(network, batch, config) for network in networks]
     logits = [
@@ -112,12 +115,12 @@ def explain_case(
     for role in centres:
         coarse = np.mean([one.heat.maps[role][0] for one in answers], axis=0)
         cells = cell_grid(coarse.shape, size, item.affine, centres[role])
-        volumes[role] = _explained(role, coarse, cells, case, item)
-    slide, links = _slide(answers, prepared), [one.link for one in answers]
+        volumes[role] = _explained(role, coarse, cells, item)
+    slide, links = _slide(answers, inputs.prepared.bags), [one.link for one in answers]
     if any(links) and config.layer != LAST:  # whose cells are the link's tokens
         centres = layer_centres(networks[0], batch)
     return Explanation(
-        case_id=case.case_id,
+        case_id=item.case.case_id,
         probability=float(mean_logit(logits).sigmoid()[0]),
         seen=sight.seen,
         folds=sight.folds,
@@ -127,7 +130,7 @@ def explain_case(
             links,
             link_space(networks[0], item, size, centres),
             slide.places,
-            case_id=case.case_id,
+            case_id=item.case.case_id,
             folds=sight.folds,
         ),
         config=config,
@@ -140,10 +143,10 @@ def _explained(
     role: str,
     coarse: Float[np.ndarray, "d h w"],
     cells: CellGrid,
-    case: Case,
     item: CaseItem,
 ) -> ExplainedVolume:
     """Return a volume with its map and annotation, read anew from its files."""
+    case = item.case
     volume, mask = read_volume(case.volumes[role]), case.masks.get(role)
     annotation = None if mask is None else read_annotation(mask, volume)
     # Through the registration, if there was one: the map is drawn on the file.
@@ -165,7 +168,7 @@ def _explained(
     )
 
 
-def _slide(answers: Sequence[Answer], prepared: PreparedCase) -> SlideMaps:
+def _slide(answers: Sequence[Answer], bags: Sequence[Path]) -> SlideMaps:
     """Return the mean of the folds' slide maps."""
     kinds = answers[0].slide
     return SlideMaps(
@@ -173,5 +176,5 @@ def _slide(answers: Sequence[Answer], prepared: PreparedCase) -> SlideMaps:
             kind: np.mean([one.slide[kind][0] for one in answers], axis=0)
             for kind in kinds
         },
-        places=patch_places(prepared.bags if kinds else ()),
+        places=patch_places(bags if kinds else ()),
     )

@@ -4,21 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import nn
 
 from napari_harm3.data.dataset import CaseItem
-from napari_harm3.data.prepare import PreparedCase
-from napari_harm3.explain.capture import evaluating, layer_centres
 from napari_harm3.explain.cells import CellGrid, Centres, cell_grid
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.patch_places import PatchPlaces
-from napari_harm3.explain.rollout import attention_rollout
-from napari_harm3.explain.slide_maps import patch_places
-from napari_harm3.inference.predictor import Predictor
-from napari_harm3.models.interface import CaseBatch, Prediction
-from napari_harm3.models.layers.attention import tapped
+from napari_harm3.models.interface import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,44 +33,6 @@ class LinkSpace:
 
     transforms: Mapping[str, Float[np.ndarray, "4 4"]]
     """From there to each role's own RAS mm, where a registration moved it."""
-
-
-def case_link(
-    predictor: Predictor,
-    prepared: PreparedCase,
-    *,
-    through_self_attention: bool = False,
-) -> CaseLink | None:
-    """Return a case's link over the folds that may be asked of it.
-
-    None of a model that has no Eq. (6), and of a case without a slide or without MRI.
-
-    Raises
-    ------
-    ModelError, FeatureError
-        If the model or the features cannot be read.
-    """
-    batch = predictor.batch(prepared)
-    folds = predictor.sight(prepared.identities.values()).folds
-    networks = [predictor.network(fold) for fold in folds]
-    asked = [
-        link_tokens(network, batch, through_self_attention=through_self_attention)
-        for network in networks
-    ]
-    space = link_space(
-        networks[0],
-        predictor.item(prepared),
-        predictor.inputs.mri.size,
-        layer_centres(networks[0], batch),
-    )
-    return link_of(
-        asked,
-        space,
-        patch_places(prepared.bags),
-        case_id=prepared.case.case_id,
-        folds=folds,
-        through_self_attention=through_self_attention,
-    )
 
 
 def link_space(
@@ -112,55 +67,21 @@ def link_space(
     )
 
 
-@torch.inference_mode()
-def link_tokens(
-    network: nn.Module,
-    batch: CaseBatch,
-    *,
-    row: int = 0,
-    through_self_attention: bool = False,
-) -> LinkTokens | None:
-    """Return who asks whom in one case of a batch; None where nothing is linked.
+def tokens_of(prediction: Prediction) -> LinkTokens | None:
+    """Return what a prediction of one case says of the link; None if nothing.
 
-    Parameters
-    ----------
-    network
-        In any mode; asked in evaluation mode.
-    batch
-        Cases.
-    row
-        Which of them.
-    through_self_attention
-        Follow the question back through the self-attention of section 2.2, by
-        attention rollout; a network without it is left as it is.
-    """
-    with evaluating(network), tapped(network) as taken:
-        found = tokens_of(network(batch), row)
-    if not through_self_attention:
-        return found
-    layers = [
-        one[row].float().mean(dim=0).cpu().numpy() for one in taken.get("self", ())
-    ]
-    if found is None or not layers:
-        return found
-    cross = found.cross @ attention_rollout(layers)
-    return LinkTokens(pooling=found.pooling, cross=cross.astype(np.float32))
-
-
-def tokens_of(prediction: Prediction, row: int = 0) -> LinkTokens | None:
-    """Return what a prediction says of the link; None if it has none, or it is empty.
-
-    It is empty without a slide, whose patches would ask, and without MRI.
+    A network may have no Eq. (6), and a case no slide, whose patches would ask, or no
+    MRI.
     """
     attention = prediction.attn
     if "pooling" not in attention or "cross" not in attention:
         return None
     pooling, cross = (
-        attention[name][row].detach().float().cpu().numpy()
+        attention[name][0].detach().float().cpu().numpy()
         for name in ("pooling", "cross")
     )
     # Without any MRI, what stands in for it is asked, and lies nowhere.
-    if not pooling.any() or not bool(attention["mri_mask"][row].any()):
+    if not pooling.any() or not bool(attention["mri_mask"][0].any()):
         return None
     return LinkTokens(pooling=pooling, cross=cross)
 
@@ -172,7 +93,6 @@ def link_of(
     *,
     case_id: str,
     folds: tuple[int, ...] = (),
-    through_self_attention: bool = False,
 ) -> CaseLink | None:
     """Return one link of one network or several, whose say is the same.
 
@@ -191,6 +111,5 @@ def link_of(
         view=space.cells.view,
         places=places,
         transforms=space.transforms,
-        through_self_attention=through_self_attention,
         folds=folds,
     )

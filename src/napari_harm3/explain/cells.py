@@ -7,10 +7,10 @@ the grid. `explain.receptive` reads it off a network.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from napari_harm3.mri.interpolation import edges
 from napari_harm3.mri.resampling import to_native
@@ -18,6 +18,12 @@ from napari_harm3.mri.volume import Geometry
 
 Axes = tuple[float, float, float]
 """A number for each of z, y, x."""
+
+CellMaps = dict[str, Float[np.ndarray, "d h w"]]
+"""Maps of one case by role, a number a cell."""
+
+BatchMaps = dict[str, Float[np.ndarray, "B d h w"]]
+"""The same of several cases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,15 @@ class Centres:
 
     assumed: bool = False
     """Whether the network does not say it, and equal shares of the grid stand in."""
+
+    @classmethod
+    def of(
+        cls, start: Float[np.ndarray, "3"], step: Float[np.ndarray, "3"]
+    ) -> "Centres":
+        """Return centres that are told as arrays."""
+        first_z, first_y, first_x = start.tolist()
+        z, y, x = step.tolist()
+        return cls(start=(first_z, first_y, first_x), step=(z, y, x))
 
 
 def equal_shares(cells: Sequence[int], size: Sequence[int]) -> Centres:
@@ -57,6 +72,24 @@ class CellGrid(Geometry):
     view: Float[np.ndarray, "2 3"]
     """Where the model's field of view begins and ends, counted in cells from the
     centre of the first; half a cell beyond the outer centres, or more or less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeMap:
+    """A map of one volume, on its own grid."""
+
+    heat: Float[np.ndarray, "X Y Z"]
+    cells: CellGrid
+    """Grid of its cells, in the space that all volumes share."""
+
+    @property
+    def positive(self) -> "VolumeMap":
+        """What of it speaks for the target."""
+        return replace(self, heat=np.maximum(self.heat, 0))
+
+
+VolumeMaps = dict[str, VolumeMap]
+"""By role, of one case."""
 
 
 def cell_grid(
@@ -88,51 +121,6 @@ def cell_grid(
         centres=centres,
         view=(edges(size) - start) / step,
     )
-
-
-def upsampled(
-    cam: Float[np.ndarray, "d h w"],
-    size: Sequence[int],
-    centres: Centres | None = None,
-) -> Float[np.ndarray, "D H W"]:
-    """Return a map on the model's grid: trilinear between the centres of its cells.
-
-    Beyond the outer centres the value of the edge holds.
-
-    Parameters
-    ----------
-    cam
-        One number a cell.
-    size
-        Voxels of the model's grid along z, y, x.
-    centres
-        Where the cells lie on it; `equal_shares` of it if they are not known.
-    """
-    centres = centres or equal_shares(cam.shape, size)
-    along_z, along_y, along_x = (
-        tents_along(np.arange(voxels), count, start, step).astype(cam.dtype)
-        for voxels, count, start, step in zip(
-            size, cam.shape, centres.start, centres.step, strict=True
-        )
-    )
-    rows = along_y @ (cam @ along_x.T)
-    return np.tensordot(along_z, rows, axes=1)
-
-
-def tents_along(
-    voxels: Int[np.ndarray, "n"], count: int, start: float, step: float
-) -> Float[np.ndarray, "n cells"]:
-    """Return the weight of each cell at each voxel along an axis: two a voxel at most.
-
-    Parameters
-    ----------
-    voxels
-        Indices of the model's grid.
-    count, start, step
-        Cells, the centre of the first and the way to the next, in voxels.
-    """
-    place = np.clip((voxels - start) / step, 0, count - 1)
-    return np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0)
 
 
 def drawn(

@@ -13,15 +13,15 @@ import torch
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool3d
 
+from napari_harm3.explain.cells import BatchMaps
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.faithfulness import Curves, faithfulness_steps
 from napari_harm3.explain.gradcam import heat_maps
 from napari_harm3.explain.other_maps import CoarseMaps
 from napari_harm3.explain.sanity import (
     MOST_ALIKE,
-    HeatMaps,
     Likeness,
-    Maps,
+    MapMaker,
     Stage,
     edge_maps,
     judged,
@@ -50,15 +50,15 @@ class CheckStep:
     found: Found | None = None
 
 
-def maps_of(config: ExplainConfig) -> HeatMaps:
+def maps_of(config: ExplainConfig) -> MapMaker:
     """Return what makes a network's own maps."""
     return lambda network, batch: heat_maps(network, batch, config)[1]
 
 
 def randomisation(
-    networks: Sequence[nn.Module], batch: CaseBatch, maker: HeatMaps
+    networks: Sequence[nn.Module], batch: CaseBatch, maker: MapMaker
 ) -> Iterator[CheckStep]:
-    """Yield a step a layer; at last whether a map depends on the weights.
+    """Yield a step a layer; the last tells whether a map depends on the weights.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ def randomisation(
     maker
         Makes the maps that are tried.
 
-    Returns
-    -------
+    Yields
+    ------
     :
-        Found at last: ``passed``, ``verdict``, ``limit``; ``stages`` of ``layer``,
-        ``rank_correlation``, ``shared``, ``vanished``; ``control``, the same of the
-        input's edges, which has to fail; ``repeatability``, the greatest difference
-        when the map is made again; ``between_folds``, the mean likeness of two
-        folds' maps, None for one fold.
+        The last with ``found``: ``passed``, ``verdict``, ``limit``; ``stages`` of
+        ``layer``, ``rank_correlation``, ``shared``, ``vanished``; ``control``, the
+        same of the input's edges, which has to fail; ``repeatability``, the greatest
+        difference when the map is made again; ``between_folds``, the mean likeness of
+        two folds' maps, None for one fold.
     """
     by_network: list[list[Stage]] = []
     for number, network in enumerate(networks):
@@ -109,7 +109,7 @@ def trial(
     batch: CaseBatch,
     maps: CoarseMaps,
 ) -> Iterator[CheckStep]:
-    """Yield a step a curve; at last whether the network needs what a map points to.
+    """Yield a step a curve; the last tells whether what a map points to is needed.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ def trial(
     maps
         Its maps by role, of evidence for what the logit is of; all of one layer.
 
-    Returns
-    -------
+    Yields
+    ------
     :
-        Found at last: ``verdict``, ``passed``, ``share`` of the voxels at each step;
-        ``deletion`` and ``insertion`` with the logit ``evident``, that of random
-        blobs as ``random_mean``, ``random_low``, ``random_high`` (5 and 95 %),
+        The last with ``found``: ``verdict``, ``passed``, ``share`` of the voxels at
+        each step; ``deletion`` and ``insertion`` with the logit ``evident``, that of
+        random blobs as ``random_mean``, ``random_low``, ``random_high`` (5 and 95 %),
         ``area`` between them and ``p``. Or ``{"not_applicable": reason}``.
     """
     arrays = {role: one.array for role, one in maps.items()}
@@ -209,10 +209,10 @@ def _mean(found: Sequence[Likeness]) -> dict[str, float]:
     }
 
 
-def _edges_on(cells: tuple[int, int, int]) -> HeatMaps:
+def _edges_on(cells: tuple[int, int, int]) -> MapMaker:
     """Return what makes the edges of the input, as coarse as the map that is tried."""
 
-    def edges(network: nn.Module, batch: CaseBatch) -> Maps:
+    def edges(network: nn.Module, batch: CaseBatch) -> BatchMaps:
         return {
             role: adaptive_avg_pool3d(torch.from_numpy(one), cells).numpy()
             for role, one in edge_maps(network, batch).items()

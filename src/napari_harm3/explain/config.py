@@ -12,6 +12,14 @@ Target = Literal["pcr", "non-pcr", "contrast"]
 Also = Literal["occlusion", "decoupled"]
 """Maps that are made beside a model's own when asked for."""
 
+KIND_TITLES = {
+    "occlusion": "Occlusion",
+    "inherent": "Inherent part",
+    "variant": "Variant part",
+    "cross": "Cross-reconstruction",
+}
+"""What a person reads of these maps, by kind, the end of a file's name."""
+
 Check = Literal["randomisation", "faithfulness"]
 """Trials of a map: does it hang on the weights, and does the model need it."""
 

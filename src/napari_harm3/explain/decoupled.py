@@ -7,16 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
+from napari_harm3.cohort.case import AXES
 from napari_harm3.errors import ModelError
 from napari_harm3.explain.capture import evaluating, layer_centres
-from napari_harm3.explain.cells import Centres
+from napari_harm3.explain.cells import BatchMaps, Centres
 from napari_harm3.models.harm3.ld_vae import Decoupled
 from napari_harm3.models.harm3.losses import compared_by_token
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import CaseBatch, Prediction
-
-Maps = dict[str, Float[np.ndarray, "B d h w"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +30,16 @@ class DecoupledMaps:
     centres: dict[str, Centres]
     """Where the cells of each volume's maps lie on the model's grid."""
 
-    inherent: Maps
+    inherent: BatchMaps
     """How far the inherent component of each token, Eq. (2), lies from its mean over
     the tokens of the volume: a component that is the same everywhere responds to
     nothing. Empty where one latent stands for a whole volume
     (``latent = "global"``)."""
 
-    variant: Maps
+    variant: BatchMaps
     """The same of the variant component."""
 
-    crossed: Maps
+    cross_reconstruction: BatchMaps
     """How far each reconstructed token moves, Eq. (4), when the inherent component is
     the other time's: |D_i(inherent_j, variant_i) - D_i(inherent_i, variant_i)|. Zero
     where the time is exchangeable. Only of cases that have both times; where they
@@ -88,19 +86,24 @@ def decoupled_maps(network: nn.Module, batch: CaseBatch) -> DecoupledMaps:
     finally:
         for hook in hooks:
             hook.remove()
-    found: dict[str, Maps] = {"inherent": {}, "variant": {}, "crossed": {}}
-    for role, (sequence, time) in zip(ROLES, _order(), strict=True):
+    found: dict[str, BatchMaps] = {
+        "inherent": {},
+        "variant": {},
+        "cross_reconstruction": {},
+    }
+    for role, (sequence, time) in AXES.items():
         one, grid = sequences[sequence], network.token_grid
         latent, present = one.latents[time], batch.mri_avail[:, sequence]
+        both = present.all(dim=1)
         tokens = {
             "inherent": latent.inherent - latent.inherent.mean(dim=1, keepdim=True),
             "variant": latent.variant - latent.variant.mean(dim=1, keepdim=True),
-            "crossed": crossed[sequence][time] - one.own[time],
+            "cross_reconstruction": crossed[sequence][time] - one.own[time],
         }
         if network.config.latent == "global":
-            tokens = {"crossed": tokens["crossed"]}
+            del tokens["inherent"], tokens["variant"]
         for name, value in tokens.items():
-            there = present.all(dim=1) if name == "crossed" else present[:, time]
+            there = both if name == "cross_reconstruction" else present[:, time]
             if there.any():
                 found[name][role] = _lengths(value, there, grid)
     return DecoupledMaps(
@@ -113,8 +116,3 @@ def _lengths(
 ) -> Float[np.ndarray, "B d h w"]:
     lengths = tokens.double().norm(dim=-1) * there[:, None]
     return lengths.unflatten(1, grid).cpu().numpy()
-
-
-def _order() -> list[tuple[int, int]]:
-    """Return sequence and time of each role."""
-    return [(s, t) for s in range(len(SEQUENCES)) for t in range(len(TIMES))]

@@ -11,9 +11,8 @@ References: Petsiuk et al., RISE, BMVC 2018; Samek et al., Evaluating the
 visualization of what a deep neural network has learned, TNNLS 2017.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool3d, interpolate
 
-from napari_harm3.cohort.case import ROLES
+from napari_harm3.cohort.case import AXES, ROLES
 from napari_harm3.explain.capture import evaluating
-from napari_harm3.explain.cells import Centres, equal_shares
+from napari_harm3.explain.cells import CellMaps, Centres, equal_shares
 from napari_harm3.models.interface import CaseBatch
 
 STEPS = 20
@@ -35,7 +34,6 @@ where they show no evidence, and there the order of cells means nothing."""
 ROWS = 8
 """Variants of a case that pass the network at once."""
 
-Maps = Mapping[str, Float[np.ndarray, "d h w"]]
 Nearest = tuple[Int[np.ndarray, "D"], Int[np.ndarray, "H"], Int[np.ndarray, "W"]]
 Fill = Callable[[Float[Tensor, "V D H W"]], Float[Tensor, "V D H W"]]
 
@@ -88,21 +86,10 @@ class _Volumes:
     empty: Float[Tensor, "V D H W"]
 
 
-def faithfulness(
-    network: nn.Module, batch: CaseBatch, maps: Maps, **choices: Any
-) -> Faithfulness | None:
-    """Return deletion and insertion of one case; None if all its maps are flat.
-
-    Parameters are those of `faithfulness_steps`.
-    """
-    *_, last = faithfulness_steps(network, batch, maps, **choices)
-    return last.found
-
-
 def faithfulness_steps(  # noqa: PLR0913 - each is a choice of the experiment
     network: nn.Module,
     batch: CaseBatch,
-    maps: Maps,
+    maps: CellMaps,
     *,
     centres: Centres | None = None,
     steps: int = STEPS,
@@ -234,8 +221,7 @@ def _kept(
 
 
 def _volumes(batch: CaseBatch, roles: Sequence[str], fill: Fill) -> _Volumes:
-    times = len(ROLES) // batch.mri.shape[1]
-    places = tuple(divmod(ROLES.index(role), times) for role in roles)
+    places = tuple(AXES[role] for role in roles)
     whole = torch.stack([batch.mri[0, s, t, 0] for s, t in places])
     return _Volumes(batch=batch, places=places, whole=whole, empty=fill(whole))
 
@@ -267,30 +253,11 @@ def _logits(
 
 def _variants(volumes: _Volumes, mixed: Float[Tensor, "R V D H W"]) -> CaseBatch:
     """Return the case once a row, with its volumes replaced."""
-    rows = len(mixed)
-
-    def repeated(tensor: Tensor) -> Tensor:
-        return tensor.expand(rows, *tensor.shape[1:])
-
-    batch = volumes.batch
-    mri = repeated(batch.mri).clone()
+    many = volumes.batch.repeated(0, len(mixed))
+    mri = many.mri.clone()
     for number, (sequence, time) in enumerate(volumes.places):
         mri[:, sequence, time, 0] = mixed[:, number]
-    optional = ("tumour_mask", "tumour_mask_avail", "clinical")
-    given = {name: getattr(batch, name) for name in optional}
-    return replace(
-        batch,
-        mri=mri,
-        mri_avail=repeated(batch.mri_avail),
-        wsi=repeated(batch.wsi),
-        wsi_mask=repeated(batch.wsi_mask),
-        wsi_coords=repeated(batch.wsi_coords),
-        wsi_avail=repeated(batch.wsi_avail),
-        label=repeated(batch.label),
-        aligned=repeated(batch.aligned),
-        case_ids=batch.case_ids * rows,
-        **{k: None if v is None else repeated(v) for k, v in given.items()},
-    )
+    return replace(many, mri=mri)
 
 
 def _curves(

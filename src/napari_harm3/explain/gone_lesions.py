@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from napari_harm3.cohort.case import BEFORE
 from napari_harm3.explain.agreement import (
+    FALSE_ENERGY,
     NO_EVIDENCE,
     OUTSIDE,
     UNION,
@@ -57,11 +59,26 @@ class OldPlace:
             self._ceiling = float(around.shares.max())
 
     def measure(self, heat: Heat, *, magnitude_before: float | None = None) -> Measures:
-        """Return what `false_energy` returns, of one map."""
+        """Return how much of a map lies where the lesion was.
+
+        Parameters
+        ----------
+        heat
+            On the volume's own grid.
+        magnitude_before
+            `magnitude` of the map of the same sequence before treatment.
+
+        Returns
+        -------
+        :
+            ``false_energy`` ``{"value", "chance", "ceiling"}``, the share of the map's
+            sum in the old place, or ``{"not_applicable": reason}``; and ``magnitude``
+            ``{"value", "relative_to_pre"}``.
+        """
         mean = float(heat[self._seen].mean(dtype=np.float64))
         relative = mean / magnitude_before if magnitude_before else None
         return {
-            "false_energy": self._entry(heat[self._seen]),
+            FALSE_ENERGY: self._entry(heat[self._seen]),
             "magnitude": {"value": mean, "relative_to_pre": relative},
         }
 
@@ -76,36 +93,6 @@ class OldPlace:
             "chance": float(old.mean()),
             "ceiling": self._ceiling,
         }
-
-
-def false_energy(
-    heat: Heat,
-    native: Geometry,
-    cells: Geometry,
-    *,
-    lesion_before: Bool[np.ndarray, "X Y Z"] | None,
-    magnitude_before: float | None = None,
-) -> Measures:
-    """Return how much of a map lies where a lesion was.
-
-    Parameters
-    ----------
-    heat, native, cells
-        As for `agreement.agreement`.
-    lesion_before
-        See `OldPlace`.
-    magnitude_before
-        `magnitude` of the map of the same sequence before treatment.
-
-    Returns
-    -------
-    :
-        ``false_energy`` ``{"value", "chance", "ceiling"}``, the share of the map's sum
-        in the old place, or ``{"not_applicable": reason}``; and ``magnitude``
-        ``{"value", "relative_to_pre"}``.
-    """
-    place = OldPlace(lesion_before, native, cells)
-    return place.measure(heat, magnitude_before=magnitude_before)
 
 
 def magnitude(heat: Heat, native: Geometry, cells: Geometry) -> float:
@@ -155,8 +142,8 @@ def old_places(
         Empty for a volume before treatment, without an annotation, or with all the
         lesions that it had.
     """
-    after, before = volumes[role], volumes.get(role.replace("post", "pre"))
-    if not role.endswith("post") or after.annotation is None:
+    after, before = volumes[role], volumes.get(BEFORE.get(role, ""))
+    if after.annotation is None:
         return {}
     if before is None or before.annotation is None or not before.annotation.any():
         return {}

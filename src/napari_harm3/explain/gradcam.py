@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from napari_harm3.errors import ModelError
 from napari_harm3.explain.capture import Captured, capture, evaluating
-from napari_harm3.explain.cells import Centres
+from napari_harm3.explain.cells import BatchMaps, Centres
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.models.interface import CaseBatch, Prediction
 
@@ -61,13 +61,13 @@ class HeatMaps:
     """A prediction, the map of each present volume, and where its cells lie."""
 
     prediction: Prediction
-    maps: dict[str, Float[np.ndarray, "B d h w"]]
+    maps: BatchMaps
     centres: dict[str, Centres]
 
 
 def heat_maps(
     network: nn.Module, batch: CaseBatch, config: ExplainConfig = FIG_2
-) -> tuple[Prediction, dict[str, Float[np.ndarray, "B d h w"]]]:
+) -> tuple[Prediction, BatchMaps]:
     """Return the prediction and the maps of `located_heat_maps`."""
     found = located_heat_maps(network, batch, config)
     return found.prediction, found.maps

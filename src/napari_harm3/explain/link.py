@@ -6,16 +6,14 @@ and ask it; `explain.case_link` makes it.
 
 What it does and does not say: the weights are Eq. (6)'s own, P and A of
 `explain.cross_attention`, the mean over heads. The self-attention of section 2.2 comes
-before Eq. (6), so that the token of a cell also carries something of others;
-`through_self_attention` says whether that was followed back by attention rollout
-(`explain.rollout`). A cell is as large as the encoder's field in steps, and attention
-is where the network looks, not why it decides.
+before Eq. (6), so that the token of a cell also carries something of others, which is
+not followed back. A cell is as large as the encoder's field in steps, and attention is
+where the network looks, not why it decides.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -23,7 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from napari_harm3.artifacts import write_bytes
+from napari_harm3.artifacts import atomic_path
 from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
 from napari_harm3.errors import ModelError
 from napari_harm3.explain.cross_attention import (
@@ -67,9 +65,6 @@ class CaseLink:
     places: PatchPlaces
     transforms: Mapping[str, Float[np.ndarray, "4 4"]] = field(default_factory=dict)
     """From there to each role's own RAS mm, where a registration moved it."""
-
-    through_self_attention: bool = False
-    """Whether ``cross`` was followed back through the self-attention."""
 
     folds: tuple[int, ...] = ()
 
@@ -167,15 +162,13 @@ class CaseLink:
         arrays: dict[str, Any] = {
             "format": FORMAT,
             "case_id": self.case_id,
-            "through_self_attention": self.through_self_attention,
             "folds": np.array(self.folds, int),
             **{name: getattr(self, name) for name in ARRAYS},
             **{f"place_{name}": one for name, one in self.places.to_arrays().items()},
             **{f"transform_{role}": move for role, move in self.transforms.items()},
         }
-        stream = BytesIO()
-        np.savez(stream, **arrays)
-        write_bytes(path, stream.getvalue())
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
 
     @classmethod
     def from_npz(cls, path: Path) -> "CaseLink":
@@ -238,6 +231,5 @@ def _from_arrays(stored: Mapping[str, np.ndarray]) -> CaseLink:
         **{name: stored[name] for name in ARRAYS},
         places=places,
         transforms=named("transform_"),
-        through_self_attention=bool(stored["through_self_attention"]),
         folds=tuple(stored["folds"].tolist()),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from napari_harm3.artifacts import write_csv
-from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
+from napari_harm3.cohort.case import SEQUENCES, TIMES
 from napari_harm3.explain.link import BOTH_TIMES, CaseLink
 
 COLUMNS = (
@@ -38,7 +38,7 @@ def link_rows(link: CaseLink, count: int = 100) -> list[dict[str, Any]]:
         sequence, time, *cell = link.layout[token].tolist()
         volume, affine = SEQUENCES[sequence], link.affine
         if time != BOTH_TIMES:
-            volume = ROLES[sequence * len(TIMES) + time]
+            volume = f"{SEQUENCES[sequence]}_{TIMES[time]}"
             affine = link.cell_affine(volume)
         centre = affine[:3, :3] @ np.array(cell) + affine[:3, 3]
         name = link.places.names[link.places.slide[patch]]

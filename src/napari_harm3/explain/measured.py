@@ -3,25 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from napari_harm3.cohort.case import BEFORE
 from napari_harm3.explain.agreement import UNION, Measures, Yardstick, agreement
 from napari_harm3.explain.case import ExplainedVolume
-from napari_harm3.explain.cells import CellGrid
+from napari_harm3.explain.cells import CellGrid, VolumeMaps
 from napari_harm3.explain.gone_lesions import (
     OldPlace,
     magnitude,
     old_places,
     told_of_gone,
 )
-from napari_harm3.explain.other_maps import OtherMap, OtherMaps
 
 ByRole = dict[str, Measures]
 _Key = tuple[str, tuple[int, ...], bytes]
 
 
 @dataclass(kw_only=True)
-class CaseRuler:
+class CaseYardstick:
     """Measures maps of one case; what no map changes is worked out once."""
 
     volumes: Mapping[str, ExplainedVolume]
@@ -33,16 +31,13 @@ class CaseRuler:
 
     def own(self) -> ByRole:
         """Return the agreement of the model's own maps, and what of lesions is gone."""
-        maps = {
-            role: OtherMap(heat=np.maximum(one.heat, 0), cells=one.cells)
-            for role, one in self.volumes.items()
-        }
+        maps = {role: one.map.positive for role, one in self.volumes.items()}
         return {
             role: self._with_gone(role, one.agreement, maps)
             for role, one in self.volumes.items()
         }
 
-    def measure(self, maps: OtherMaps) -> ByRole:
+    def measure(self, maps: VolumeMaps) -> ByRole:
         """Return agreement by role, and what maps say of lesions that are gone.
 
         Parameters
@@ -60,7 +55,7 @@ class CaseRuler:
             found[role] = self._with_gone(role, told, maps)
         return found
 
-    def dice_by_share(self, maps: OtherMaps) -> dict[str, dict[str, list[float]]]:
+    def dice_by_share(self, maps: VolumeMaps) -> dict[str, dict[str, list[float]]]:
         """Return Dice at each of `thresholds.SHARES`, by role and label."""
         found = {}
         for role, one in maps.items():
@@ -68,11 +63,11 @@ class CaseRuler:
             found[role] = {} if yardstick is None else yardstick.dice_by_share(one.heat)
         return found
 
-    def _with_gone(self, role: str, measures: Measures, maps: OtherMaps) -> Measures:
+    def _with_gone(self, role: str, measures: Measures, maps: VolumeMaps) -> Measures:
         places = self._places(role, maps[role].cells)
         if not places:
             return measures
-        before, mean = role.replace("post", "pre"), None
+        before, mean = BEFORE[role], None
         if before in maps:
             place = self.volumes[before].place
             mean = magnitude(maps[before].heat, place, maps[before].cells)
@@ -101,7 +96,7 @@ class CaseRuler:
 
 
 def union_curves(by_role: Mapping[str, Mapping[str, list[float]]]) -> list[list[float]]:
-    """Return of `CaseRuler.dice_by_share` the union of labels, volume by volume."""
+    """Return of `CaseYardstick.dice_by_share` the union of labels, volume by volume."""
     return [curves[UNION] for curves in by_role.values() if UNION in curves]
 
 

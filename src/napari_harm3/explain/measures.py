@@ -40,6 +40,11 @@ def iou_of(dice_value: float) -> float:
     return dice_value / (2 - dice_value)
 
 
+def iou_name(dice_name: str) -> str:
+    """Return what the IoU at the same threshold is called."""
+    return dice_name.replace("dice", "iou")
+
+
 def widened(
     mask: Bool[np.ndarray, "X Y Z"], edges: Float[np.ndarray, "3 3"]
 ) -> Bool[np.ndarray, "X Y Z"]:

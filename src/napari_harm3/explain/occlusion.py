@@ -7,15 +7,15 @@ ECCV 2014.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from napari_harm3.cohort.case import ROLES, TIMES
+from napari_harm3.cohort.case import AXES, ROLES
 from napari_harm3.explain.capture import evaluating
 from napari_harm3.explain.config import OcclusionConfig
 from napari_harm3.models.interface import CaseBatch
@@ -70,7 +70,7 @@ def occlusion(
     for case, number in np.argwhere(there):
         for first in range(0, len(corners), config.batch):
             some = corners[first : first + config.batch]
-            left = _logits(network, _covered(batch, case, number, some, config))
+            left = _logits(network, _covered(batch, case, ROLES[number], some, config))
             drops[number, case, first : first + len(some)] = whole[case] - left
             done += len(some)
             if done < total:
@@ -106,19 +106,15 @@ def _spread(
 def _covered(
     batch: CaseBatch,
     case: int,
-    number: int,
+    role: str,
     corners: list[Corner],
     config: OcclusionConfig,
 ) -> CaseBatch:
     """Return a case again and again, one of its volumes covered in another place."""
-    count = len(corners)
-    many = {
-        item.name: value[case : case + 1].expand(count, *value.shape[1:])
-        for item in fields(batch)
-        if isinstance(value := getattr(batch, item.name), Tensor)
-    }
-    mri = many["mri"].clone()
-    volumes = mri[:, number // len(TIMES), number % len(TIMES), 0]
+    many = batch.repeated(case, len(corners))
+    mri = many.mri.clone()
+    sequence, time = AXES[role]
+    volumes = mri[:, sequence, time, 0]
     fill = volumes[0].mean() if config.fill == "mean" else 0.0
     for volume, corner in zip(volumes, corners, strict=True):
         z, y, x = (
@@ -126,7 +122,7 @@ def _covered(
             for start, side in zip(corner, config.cube, strict=True)
         )
         volume[z, y, x] = fill
-    return replace(batch, **(many | {"mri": mri}), case_ids=())
+    return replace(many, mri=mri)
 
 
 def _logits(network: nn.Module, batch: CaseBatch) -> Float[np.ndarray, "B"]:

@@ -21,7 +21,14 @@ from napari_harm3.errors import ModelError
 from napari_harm3.explain.baselines import baseline_maps
 from napari_harm3.explain.capture import LAST, check_layer, evaluating
 from napari_harm3.explain.case import ExplainedVolume
-from napari_harm3.explain.cells import CellGrid, Centres, cell_grid, drawn
+from napari_harm3.explain.cells import (
+    CellGrid,
+    Centres,
+    VolumeMap,
+    VolumeMaps,
+    cell_grid,
+    drawn,
+)
 from napari_harm3.explain.config import Also, ExplainRequest, OcclusionConfig, Target
 from napari_harm3.explain.decoupled import decoupled_maps
 from napari_harm3.explain.occlusion import OcclusionStep, occlusion
@@ -45,17 +52,7 @@ class CoarseMap:
     """Where the cells lie on the model's grid."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OtherMap:
-    """A map of one volume, on its own grid."""
-
-    heat: Float[np.ndarray, "X Y Z"]
-    cells: CellGrid
-    """Grid of its cells, in the space that all volumes share."""
-
-
 CoarseMaps = dict[str, CoarseMap]
-OtherMaps = dict[str, OtherMap]
 """By role, of one case."""
 
 
@@ -92,7 +89,7 @@ def on_volumes(
     volumes: Mapping[str, ExplainedVolume],
     size: Sequence[int],
     affine: Float[np.ndarray, "4 4"],
-) -> OtherMaps:
+) -> VolumeMaps:
     """Return coarse maps on the volumes' own grids, through the registration.
 
     Parameters
@@ -109,7 +106,7 @@ def on_volumes(
         if role in volumes:
             cells = cell_grid(one.array.shape, size, affine, one.centres)
             heat = drawn(one.array, cells, volumes[role].place)
-            found[role] = OtherMap(heat=heat, cells=cells)
+            found[role] = VolumeMap(heat=heat, cells=cells)
     return found
 
 
@@ -135,7 +132,7 @@ def occlusion_steps(
     They have a cell a stride: what the logit loses, as a mean over the cell.
     """
     stride = np.array(config.stride, dtype=float)
-    centres = _centres((stride - 1) / 2, stride)
+    centres = Centres.of((stride - 1) / 2, stride)
     for step in occlusion(network, batch, config):
         maps = step.maps or {}
         yield (
@@ -170,17 +167,11 @@ def read_coarse(path: Path, key: str) -> CoarseMaps | None:
         return None
     return {
         role: CoarseMap(
-            array=content[role], centres=_centres(*content[f"{role}.centres"])
+            array=content[role], centres=Centres.of(*content[f"{role}.centres"])
         )
         for role in ROLES
         if role in content
     }
-
-
-def _centres(start: Float[np.ndarray, "3"], step: Float[np.ndarray, "3"]) -> Centres:
-    first_z, first_y, first_x = start.tolist()
-    z, y, x = step.tolist()
-    return Centres(start=(first_z, first_y, first_x), step=(z, y, x))
 
 
 def _by_stride(
@@ -204,7 +195,11 @@ def halves(networks: Sequence[nn.Module], batch: CaseBatch) -> dict[str, CoarseM
         If a network has no LD-VAE.
     """
     found = [decoupled_maps(network, batch) for network in networks]
-    kinds = {"inherent": "inherent", "variant": "variant", "cross": "crossed"}
+    kinds = {
+        "inherent": "inherent",
+        "variant": "variant",
+        "cross": "cross_reconstruction",
+    }
     return {
         kind: {
             role: CoarseMap(
@@ -222,7 +217,7 @@ def baselines(batch: CaseBatch, cells: CellGrid) -> dict[str, CoarseMaps]:
     size = np.array(batch.mri.shape[-3:])
     first, last = cells.view
     step = size / (last - first)
-    centres = _centres(-0.5 - first * step, step)
+    centres = Centres.of(-0.5 - first * step, step)
     found = baseline_maps(batch.mri[0], batch.mri_avail[0], cells.shape, centres)
     return {
         name: {

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from napari_harm3.wsi.files import unique_names
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatchPlaces:
@@ -16,7 +18,7 @@ class PatchPlaces:
     """
 
     names: tuple[str, ...]
-    """Of the slides."""
+    """Of the slides; no two are the same, see `unique_names`."""
 
     slide: Int[np.ndarray, "N"]
     """Number of each patch's slide."""
@@ -65,5 +67,7 @@ class PatchPlaces:
         cls, arrays: Mapping[str, Shaped[np.ndarray, "..."]]
     ) -> "PatchPlaces":
         """Return what `to_arrays` gave."""
-        own: dict[str, Any] = {**arrays, "names": tuple(arrays["names"].tolist())}
+        # Earlier versions did not tell slides of one name apart.
+        names = unique_names(arrays["names"].tolist())
+        own: dict[str, Any] = {**arrays, "names": names}
         return cls(**own)

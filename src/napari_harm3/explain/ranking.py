@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt16
 
-from napari_harm3.mri.levels import LEVELS, level_counts
+from napari_harm3.mri.counting import LEVELS, level_counts
 
 BINS = LEVELS // 2
 """Levels between a map's least and its greatest value, told apart by the mask."""
@@ -39,9 +39,6 @@ class Ranking:
 
     best_dice: float
     """Over all thresholds."""
-
-    threshold: float
-    """The least value that is marked at the best Dice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +118,10 @@ def ranking(
     beside = counts.here - counts.own
     above = counts.taken - counts.marked - beside
     lost = counts.own @ (above + beside / 2) / total / rest
-    best = int(np.argmax(counts.dice))
     return Ranking(
         auc=float(1 - lost),
         ap=float(counts.own @ counts.precision / total),
-        best_dice=float(counts.dice[best]),
-        threshold=_threshold(counts, best, heat, codes),
+        best_dice=float(counts.dice.max()),
     )
 
 
@@ -251,19 +246,6 @@ def _split(
         level=np.append(counts.level[~apart], counts.level[apart][level]),
         tied=np.append(counts.tied[~apart], np.ones(len(own), bool)),
     )
-
-
-def _threshold(
-    counts: _Counts,
-    which: int,
-    heat: Float[np.ndarray, "n"],
-    codes: UInt16[np.ndarray, "n"],
-) -> float:
-    """Return the least value of the mask that is marked at one of the thresholds."""
-    level = counts.level[which]
-    own = heat[codes == 2 * int(level) + 1]
-    marked = int(counts.marked[which] - counts.own[counts.level > level].sum())
-    return float(np.partition(own, -marked)[-marked])
 
 
 def _grouped(

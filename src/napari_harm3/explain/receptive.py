@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from napari_harm3.explain.cells import Axes, Centres, equal_shares
+from napari_harm3.explain.cells import Centres, equal_shares
 
 VOXELS = Centres(start=(0.0, 0.0, 0.0), step=(1.0, 1.0, 1.0))
 POOL = re.compile(r"(Max|Avg)Pool[23]D(WithIndices)?Backward")
@@ -121,9 +120,7 @@ def _moved(before: Centres, offset: Sequence[float], stride: Sequence[int]) -> C
     rest = SPATIAL - len(stride)
     offsets, strides = [0.0] * rest + [*offset], [1] * rest + [*stride]
     step = np.array(before.step)
-    return Centres(
-        start=_axes(np.array(before.start) + step * offsets), step=_axes(step * strides)
-    )
+    return Centres.of(np.array(before.start) + step * offsets, step * strides)
 
 
 def _spans(found: Centres, cells: Sequence[int], size: Sequence[int]) -> bool:
@@ -137,8 +134,3 @@ def _spans(found: Centres, cells: Sequence[int], size: Sequence[int]) -> bool:
         abs(start - (voxels - 1 - start - step * (count - 1))) <= step
         for start, step, count, voxels in axes
     )
-
-
-def _axes(values: Float[np.ndarray, "3"]) -> Axes:
-    z, y, x = values.tolist()
-    return z, y, x

@@ -36,22 +36,22 @@ def record_of(asked: AskedCase) -> Record:
     curves: dict[str, Any] = {}
     training: dict[str, dict[str, Any]] = {}
     fitted = asked.fitted()
-    for name, maps in asked.rivals():
-        agreement[name] = asked.ruler.measure(maps)
-        curves[name] = asked.ruler.dice_by_share(maps)
+    for name, maps in asked.compared():
+        agreement[name] = asked.yardstick.measure(maps)
+        curves[name] = asked.yardstick.dice_by_share(maps)
         if name not in (MODEL, *COMPARED):  # no fold has a say in a baseline
             training[name] = {str(f): union_curves(curves[name]) for f in fitted}
     volumes = asked.explanation.volumes.values()
     if any(one.annotation is not None and one.annotation.any() for one in volumes):
-        own = {f: asked.ruler.dice_by_share(asked.of_fold(f)) for f in fitted}
+        own = {f: asked.yardstick.dice_by_share(asked.of_fold(f)) for f in fitted}
         training[MODEL] = {str(f): union_curves(one) for f, one in own.items()}
     explanation = asked.explanation
     return {
         "case_id": explanation.case_id,
         "probability": explanation.probability,
         "threshold": explanation.threshold,
-        "folds": list(asked.sight.folds),
-        "seen": asked.sight.seen,
+        "folds": list(asked.inputs.sight.folds),
+        "seen": asked.inputs.sight.seen,
         "agreement": agreement,
         "curves": curves,
         "training": training,

@@ -23,7 +23,6 @@ What is rolled out here, by what stands between a patch and the logit:
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -37,26 +36,6 @@ from napari_harm3.models.layers.nystrom import (
 )
 
 LEAST = 1e-12
-
-
-def attention_rollout(
-    layers: Sequence[Float[np.ndarray, "M M"]], *, size: int = 0
-) -> Float[np.ndarray, "M M"]:
-    """Return what each token after the last layer holds of each before the first.
-
-    Parameters
-    ----------
-    layers
-        Attention of each layer, the mean over its heads, first layer first. A row may
-        be zero, where a token has nobody to ask; it keeps what it had.
-    size
-        M, for no layers at all, after which every token is what it was.
-    """
-    flow = np.eye(len(layers[0]) if layers else size)
-    for attention in layers:
-        mixed = (attention.astype(float) + np.eye(len(attention))) / 2
-        flow = mixed / mixed.sum(axis=1, keepdims=True) @ flow
-    return flow
 
 
 def token_weights(

@@ -11,7 +11,7 @@ Reference: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -22,13 +22,13 @@ from scipy import stats
 from torch import nn
 
 from napari_harm3.cohort.case import ROLES
+from napari_harm3.explain.cells import BatchMaps
 from napari_harm3.models.interface import CaseBatch
 
 MOST_ALIKE = 0.5
 """Mean rank correlation, all layers randomised, above which a map fails."""
 
-Maps = Mapping[str, Float[np.ndarray, "B d h w"]]
-HeatMaps = Callable[[nn.Module, CaseBatch], Maps]
+MapMaker = Callable[[nn.Module, CaseBatch], BatchMaps]
 """Network and batch to maps by role."""
 
 
@@ -69,27 +69,10 @@ class Cascade:
     verdict: str
 
 
-def cascade(
-    network: nn.Module,
-    batch: CaseBatch,
-    heat_maps: HeatMaps,
-    *,
-    seed: int = 0,
-    most_stages: int | None = None,
-) -> Cascade:
-    """Return how maps change as layers are randomised, from the last to the first.
-
-    Parameters are those of `stages`.
-    """
-    return judged(
-        tuple(stages(network, batch, heat_maps, seed=seed, most_stages=most_stages))
-    )
-
-
 def stages(
     network: nn.Module,
     batch: CaseBatch,
-    heat_maps: HeatMaps,
+    maker: MapMaker,
     *,
     seed: int = 0,
     most_stages: int | None = None,
@@ -102,14 +85,14 @@ def stages(
         Left as it is; a copy in evaluation mode is randomised.
     batch
         One case or several, on the network's device.
-    heat_maps
+    maker
         Makes the maps that are tested.
     seed
         Of the random weights; torch's own state is kept.
     most_stages
         Neighbouring layers are randomised together, so that there are no more.
     """
-    trained = heat_maps(network, batch)
+    trained = maker(network, batch)
     if not any(_relief(one) for maps in trained.values() for one in maps):
         return
     changed = copy.deepcopy(network).eval()
@@ -121,7 +104,7 @@ def stages(
             torch.manual_seed(seed + int(part[0]))
             for number in part:
                 randomise(layers[number][1])
-        found = likeness(trained, heat_maps(changed, batch))
+        found = likeness(trained, maker(changed, batch))
         yield Stage(layer=layers[part[-1]][0], likeness=found, of=parts)
 
 
@@ -187,7 +170,7 @@ def randomise(module: nn.Module) -> None:
         parameter.normal_(parameter.mean().item(), spread or 1.0)
 
 
-def likeness(one: Maps, other: Maps) -> Likeness:
+def likeness(one: BatchMaps, other: BatchMaps) -> Likeness:
     """Return how alike maps are, volume by volume and case by case.
 
     Maps of the first set that have no relief are left out: nothing can be like them.
@@ -222,13 +205,13 @@ def shared(
 
 
 def repeatability(
-    network: nn.Module, batch: CaseBatch, heat_maps: HeatMaps, *, times: int = 3
+    network: nn.Module, batch: CaseBatch, maker: MapMaker, *, times: int = 3
 ) -> float:
     """Return the greatest difference between maps of one network; 0 if it repeats."""
-    first = heat_maps(network, batch)
+    first = maker(network, batch)
     worst = 0.0
     for _ in range(times - 1):
-        again = heat_maps(network, batch)
+        again = maker(network, batch)
         if set(again) != set(first):
             return float("inf")
         worst = max([worst, *(float(np.abs(first[r] - again[r]).max()) for r in first)])
@@ -236,17 +219,17 @@ def repeatability(
 
 
 def seed_likeness(
-    networks: Sequence[nn.Module], batch: CaseBatch, heat_maps: HeatMaps
+    networks: Sequence[nn.Module], batch: CaseBatch, maker: MapMaker
 ) -> list[Likeness]:
     """Return how alike the maps of networks are that differ in their seed or fold.
 
     One a pair of networks: (0, 1), (0, 2) ... (1, 2) ...
     """
-    maps = [heat_maps(network, batch) for network in networks]
+    maps = [maker(network, batch) for network in networks]
     return [likeness(one, other) for one, other in combinations(maps, 2)]
 
 
-def edge_maps(_: nn.Module, batch: CaseBatch) -> Maps:
+def edge_maps(_: nn.Module, batch: CaseBatch) -> BatchMaps:
     """Return the edges of the volumes: a map of the input that has to fail."""
     volumes = batch.mri[:, :, :, 0].double().cpu().numpy()
     slopes = np.stack([np.gradient(volumes, axis=axis) for axis in (-3, -2, -1)])
@@ -259,7 +242,7 @@ def edge_maps(_: nn.Module, batch: CaseBatch) -> Maps:
     }
 
 
-def _pairs(one: Maps, other: Maps) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _pairs(one: BatchMaps, other: BatchMaps) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for role, maps in one.items():
         for mine, theirs in zip(maps, other[role], strict=True):
             if _relief(mine):

@@ -4,8 +4,9 @@
   It adds up to one over a case, and has no sign: a patch may be looked at in order to
   be ruled out.
 * ``gradient_attention``: attention times d logit / d attention, summed over heads and
-  pooled tokens, then rectified as Grad-CAM is: the log-odds of pCR that rest on the
-  network's looking at a patch, to first order. Raw magnitudes are kept. HMCAT's is of
+  pooled tokens: the log-odds of the target that rest on the network's looking at a
+  patch, to first order. As of a volume, it is rectified for ``pcr`` and for
+  ``non-pcr``, and signed for ``contrast``. Raw magnitudes are kept. HMCAT's is of
   its level of patches alone. There is none for TransMIL: what it calls its attention
   is read off beside the approximation that it computes with, so that no logit depends
   on it.
@@ -15,7 +16,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from napari_harm3.explain.capture import evaluating
+from napari_harm3.explain.config import Target
 from napari_harm3.explain.patch_places import PatchPlaces
 from napari_harm3.explain.rollout import (
     class_token_rollout,
@@ -31,15 +31,15 @@ from napari_harm3.explain.rollout import (
     pooled_rollout,
     token_weights,
 )
-from napari_harm3.models.interface import CaseBatch, Prediction
+from napari_harm3.models.interface import Prediction
 from napari_harm3.models.layers.attention import tapped
 from napari_harm3.models.layers.bags import padded_weights
 from napari_harm3.models.layers.nystrom import NystromAttention
-from napari_harm3.wsi.bags import read_bag
 
 Kind = Literal["attention", "gradient_attention", "rollout"]
 KINDS: tuple[Kind, ...] = ("attention", "gradient_attention", "rollout")
-Maps = dict[str, Float[np.ndarray, "B N"]]
+PatchMaps = dict[str, Float[np.ndarray, "B N"]]
+"""By kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +70,15 @@ def listening(network: nn.Module) -> Iterator[Heard]:
         yield Heard(taken=taken, nystrom=nystrom)
 
 
-def slide_maps(network: nn.Module, batch: CaseBatch) -> tuple[Prediction, Maps]:
-    """Return a prediction, and each kind of map that a network has of its patches.
+def maps_heard(
+    prediction: Prediction,
+    heard: Heard,
+    mask: Bool[Tensor, "B N"],
+    target: Target = "pcr",
+) -> PatchMaps:
+    """Return each kind of map that a network has of its patches; padding is zero.
 
-    Padding is zero. Modes and gradients of the network are left as they were, and no
-    hook stays.
-
-    Parameters
-    ----------
-    network
-        In any mode; explained in evaluation mode.
-    batch
-        One case or several.
-    """
-    with torch.enable_grad(), evaluating(network), listening(network) as heard:
-        prediction = network(batch)
-        return prediction, maps_heard(prediction, heard, batch.wsi_mask)
-
-
-def maps_heard(prediction: Prediction, heard: Heard, mask: Bool[Tensor, "B N"]) -> Maps:
-    """Return the maps of `slide_maps`; the graph is left for others to ask.
+    The graph is left for others to ask.
 
     Parameters
     ----------
@@ -97,6 +86,8 @@ def maps_heard(prediction: Prediction, heard: Heard, mask: Bool[Tensor, "B N"]) 
         Of one forward pass in evaluation mode.
     mask
         False for padding.
+    target
+        What the map with a gradient is evidence of, as for volumes.
     """
     pooling = prediction.attn.get("pooling")
     if pooling is None or not bool(pooling.any()):
@@ -107,7 +98,11 @@ def maps_heard(prediction: Prediction, heard: Heard, mask: Bool[Tensor, "B N"]) 
     maps = {"attention": pooling.mean(dim=1)}
     if "pooling" in taken:
         evidence = _evidence(taken["pooling"], gradients["pooling"], mask)
-        maps["gradient_attention"] = evidence.clamp(min=0)
+        if target == "non-pcr":
+            evidence = -evidence
+        if target != "contrast":
+            evidence = evidence.clamp(min=0)
+        maps["gradient_attention"] = evidence
     if "head" in taken:
         tokens, slopes = taken["head"][0].detach(), gradients["head"][0]
         # Without Attention-2 the slide's tokens stand behind the MRI's.
@@ -125,38 +120,6 @@ def maps_heard(prediction: Prediction, heard: Heard, mask: Bool[Tensor, "B N"]) 
     return {kind: one.cpu().numpy() for kind, one in maps.items()}
 
 
-def patch_places(bags: Sequence[Path]) -> PatchPlaces:
-    """Return where the patches of some bags lie, in the order of the bag.
-
-    Raises
-    ------
-    FeatureError
-        If a file is missing or damaged.
-    """
-    unknown = np.full(2, np.nan)
-    names, counts, corners, sides, sizes, mpp = [], [], [np.zeros((0, 2))], [], [], []
-    for path in bags:
-        bag = read_bag(path)
-        about, count = bag.attributes, len(bag.features)
-        names.append(str(about.get("slide_name") or path.name))
-        counts.append(count)
-        corners.append(
-            np.full((count, 2), np.nan) if bag.coords is None else bag.coords
-        )
-        square = about.get("patch_px", np.nan)
-        sides.append(about.get("patch_level0_px", (square, square)))
-        sizes.append([about.get(name, np.nan) for name in ("width", "height")])
-        mpp.append([about.get(name, np.nan) for name in ("mpp_x", "mpp_y")])
-    return PatchPlaces(
-        names=tuple(names),
-        slide=np.repeat(np.arange(len(names)), counts),
-        corners=np.concatenate(corners).astype(float),
-        sides=np.array([*sides, unknown], float)[:-1],
-        sizes=np.array([*sizes, unknown], float)[:-1],
-        mpp=np.array([*mpp, unknown], float)[:-1],
-    )
-
-
 TOP = ("map", "rank", "patch", "slide", "x", "y", "width", "height", "value")
 """Columns of `top_patches`."""
 
@@ -166,7 +129,8 @@ def top_patches(
 ) -> list[dict[str, Any]]:
     """Return the patches of the highest values, with their slide and level-0 place.
 
-    Ties go by the order of the bag; a patch without any share is never among them.
+    Ties go by the order of the bag; a patch of no share, or one below zero, is never
+    among them.
     """
     order = np.argsort(-shares, kind="stable")[:count]
     rows = []

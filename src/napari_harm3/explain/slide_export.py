@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from napari_harm3.explain.patch_places import PatchPlaces
 from napari_harm3.wsi.files import stem_of
-from napari_harm3.wsi.heat_pyramid import COLD, HOT, Pair, Pixels, write_heat_pyramid
+from napari_harm3.wsi.heat_pyramid import COLD, HOT, Pair, write_heat_pyramid
 
 SIDE_PIXELS = (16, 8, 4, 2, 1)
 """Pixels along a patch of a heat map; the most that memory allows."""
@@ -65,8 +65,11 @@ def patch_geojson(places: PatchPlaces, maps: Mapping[str, Shares]) -> dict[str, 
 
 
 def relative(shares: Shares) -> Shares:
-    """Return a map over its highest value, so that all slides share a scale."""
-    return shares / max(float(shares.max(initial=0)), LEAST)
+    """Return a map over its highest value, so that all slides share a scale.
+
+    What is below zero, against the target, is as nothing.
+    """
+    return np.maximum(shares, 0) / max(float(shares.max(initial=0)), LEAST)
 
 
 def heat_raster(
@@ -116,27 +119,25 @@ def write_heat_maps(
     shares: Shares,
     *,
     kind: str,
-    pixels: Pixels = "rgba",
 ) -> list[Path]:
     """Write a map as one pyramid a slide, and return the files.
 
-    ``<slide>.<kind>.tif`` of colours relative to the case's highest value, or
-    ``<slide>.<kind>.ome.tif`` of the values. A slide without places has none. Of
-    slides that share a name all but the first bear their number.
+    ``<slide>.<kind>.tif`` of colours relative to the case's highest value. A slide
+    without places has none. Of slides that share a name all but the first bear their
+    number.
     """
     written: list[Path] = []
-    values = relative(shares) if pixels == "rgba" else shares
+    values = relative(shares)
     for slide, name in enumerate(places.names):
         if not (places.known & (places.slide == slide)).any():
             continue
         heat, scale = heat_raster(places, slide, values)
-        suffix = ".tif" if pixels == "rgba" else ".ome.tif"
-        path = out / f"{stem_of(name)}.{kind}{suffix}"
+        path = out / f"{stem_of(name)}.{kind}.tif"
         if path in written:
-            path = out / f"{stem_of(name)}-{slide + 1}.{kind}{suffix}"
+            path = out / f"{stem_of(name)}-{slide + 1}.{kind}.tif"
         mpp = places.mpp[slide] * scale
         known = (float(mpp[0]), float(mpp[1])) if np.isfinite(mpp).all() else None
-        write_heat_pyramid(path, heat, mpp=known, pixels=pixels)
+        write_heat_pyramid(path, heat, mpp=known)
         written.append(path)
     return written
 
