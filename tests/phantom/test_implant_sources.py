@@ -20,9 +20,10 @@ from napari_harm3.phantom.lesions import find_shapes, stamp
 from napari_harm3.phantom.nuisance import degraded, draw_nuisance
 from napari_harm3.phantom.real_anatomy import find_anatomies, laid_together
 from napari_harm3.phantom.transforms import chain_of, read_itk_transform
-from napari_harm3.phantom.truth import auc
+from napari_harm3.training.metrics import auc
 from napari_harm3.wsi.config import PatchConfig, TissueConfig
-from napari_harm3.wsi.patches import lay_patches, read_patches
+from napari_harm3.wsi.patch_pixels import read_patches
+from napari_harm3.wsi.patches import lay_patches
 from napari_harm3.wsi.slide import open_slide
 from napari_harm3.wsi.tissue import find_tissue
 
@@ -111,7 +112,7 @@ def test_what_is_left_is_what_real_treatment_left(tmp_path):
     half[20:] = False
     lesion_file(tmp_path, "7_preRT_mask", whole)
     lesion_file(tmp_path, "7_midRT_mask", half)
-    shape = find_shapes(tmp_path)[0]
+    (shape,), _ = find_shapes(tmp_path)
     laid = stamp(shape, np.eye(3), np.zeros(3))
 
     rest = laid.left(half.sum() / whole.sum())
@@ -132,10 +133,42 @@ def test_specks_are_no_lesions_and_labels_are_kept(tmp_path):
     labels[1, 1, 1] = 1
     lesion_file(tmp_path, "mask", labels)
 
-    shapes = find_shapes(tmp_path)
+    shapes, _ = find_shapes(tmp_path)
 
     assert [shape.label for shape in shapes] == [1, 2]
     assert all(shape.post is None for shape in shapes)
+
+
+def test_lesions_that_are_all_specks_are_counted(tmp_path):
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[5:8, 5:8, 5:8] = 1
+    labels[20:23, 5:8, 5:8] = labels[30:33, 5:8, 5:8] = 2
+    lesion_file(tmp_path, "mask", labels)
+
+    with pytest.raises(VolumeError, match=r"0\.5 ml or more .* smaller ones: 3"):
+        find_shapes(tmp_path)
+
+
+def test_lesions_are_those_that_a_folder_holds_now(tmp_path):
+    lesion_file(tmp_path, "mask", ball((40, 40, 40), np.ones(3), (20, 20, 20), 12.0))
+    find_shapes(tmp_path)
+    small = ball((40, 40, 40), np.ones(3), (20, 20, 20), 8.0)
+    lesion_file(tmp_path, "mask", small)
+
+    (shape,), _ = find_shapes(tmp_path)
+
+    assert shape.pre.sum() == small.sum()
+
+
+def test_an_annotation_after_treatment_that_stands_for_nothing_is_told(tmp_path):
+    whole = ball((40, 40, 40), np.ones(3), (20, 20, 20), 12.0)
+    for name in ("7_preRT", "7_midRT", "7_postRT", "8_postRT"):
+        lesion_file(tmp_path, name, whole)
+
+    shapes, notes = find_shapes(tmp_path)
+
+    assert len(shapes) == 1
+    assert [note.split()[0] for note in notes] == ["7_postRT.nii.gz", "8_postRT.nii.gz"]
 
 
 def test_a_chain_of_transforms_ends_in_the_common_space(tmp_path):
@@ -287,11 +320,32 @@ def test_names_tell_sequence_and_time(tmp_path):
             assert one.volumes[role] == tmp_path / name
     assert both.volumes["t1_post"] == both.volumes["t1_pre"]
     assert len(notes) == 1
-    assert notes[0].startswith("c has no t1_pre")
+    assert notes[0].startswith("c has no T2:")  # one time point serves for both
 
     write_volume(tmp_path / "a" / "pre" / "T1.nii.gz", cube, SQUARE)
     with pytest.raises(CohortError, match="both seem to be t1_pre"):
         find_anatomies(tmp_path)
+
+
+def test_dicom_series_are_told_and_not_read(tmp_path):
+    cube = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    for name in ("a/t1_pre", "a/t2_pre", "a/t1_post", "b/t1", "b/t2"):
+        write_volume(tmp_path / f"{name}.nii.gz", cube, SQUARE)
+    for name in ("a", "b", "c"):
+        series = tmp_path / name / "series"
+        series.mkdir(parents=True)
+        (series / "im001").write_bytes(bytes(128) + b"DICM")
+
+    (one,), notes = find_anatomies(tmp_path)
+
+    assert one.name == "b"
+    lacking = [note for note in notes if "has no" in note]
+    assert [note.split(":")[0] for note in lacking] == [
+        "a has no t2_post",
+        "c has no T1 and no T2",
+    ]
+    told = [note for note in notes if "harm3 import" in note]
+    assert [note.split()[3] for note in told] == ["a", "b", "c"]
 
 
 def test_a_cohort_table_wins_over_names(tmp_path):

@@ -11,8 +11,10 @@ from scipy.spatial.transform import Rotation
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.jobs.cohort import make_phantom
 from napari_harm3.jobs.progress import result_of
+from napari_harm3.phantom.cohort import lacking
 from napari_harm3.phantom.config import PhantomConfig
-from napari_harm3.phantom.truth import auc, draw_truth, log_odds
+from napari_harm3.phantom.truth import draw_truth, log_odds
+from napari_harm3.training.metrics import auc
 from napari_harm3.wsi.config import PatchConfig, TissueConfig
 from napari_harm3.wsi.patches import lay_patches
 from napari_harm3.wsi.slide import open_slide
@@ -38,14 +40,14 @@ def test_each_source_tells_the_label_as_promised(seed):
     odds = log_odds(truth)
 
     for source in odds:
-        assert 0.84 <= auc(truth.pcr, source) <= 0.88
-    assert auc(truth.pcr, odds.sum(axis=0)) >= 0.96
+        assert 0.84 <= auc(truth.outcome, source) <= 0.88
+    assert auc(truth.outcome, odds.sum(axis=0)) >= 0.96
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_strong_signal_tells_it_almost_always(seed):
     truth = draw_truth(2000, seed=seed, signal="strong")
-    assert auc(truth.pcr, log_odds(truth, signal="strong").sum(axis=0)) >= 0.99
+    assert auc(truth.outcome, log_odds(truth, signal="strong").sum(axis=0)) >= 0.99
 
 
 @pytest.mark.parametrize("signal", ["default", "strong"])
@@ -53,15 +55,15 @@ def test_a_strong_signal_tells_it_almost_always(seed):
 def test_an_empty_post_mask_is_not_the_label(signal, cases):
     truth = draw_truth(cases, seed=1, signal=signal)
 
-    assert truth.pcr.mean() == pytest.approx(0.3, abs=0.5 / cases + 1e-9)
-    assert 0.10 <= truth.remnant[truth.pcr == 1].mean() <= 0.20
-    assert 0.10 <= 1 - truth.remnant[truth.pcr == 0].mean() <= 0.20
+    assert truth.outcome.mean() == pytest.approx(0.3, abs=0.5 / cases + 1e-9)
+    assert 0.10 <= truth.remnant[truth.outcome == 1].mean() <= 0.20
+    assert 0.10 <= 1 - truth.remnant[truth.outcome == 0].mean() <= 0.20
 
 
 def test_the_three_sources_are_independent_given_the_label():
     truth = draw_truth(4000, seed=2)
     for label in (0, 1):
-        own = truth.pcr == label
+        own = truth.outcome == label
         values = np.stack([truth.residual, truth.t2_signal, truth.density])[:, own]
         correlation = np.corrcoef(values) - np.eye(3)
         assert np.abs(correlation).max() < 4 / np.sqrt(own.sum())
@@ -126,10 +128,18 @@ def test_slides_open_with_levels_resolution_and_enough_patches(cohort):
 
 def test_incomplete_cases_lack_a_sequence_a_time_or_the_slide(tmp_path):
     out = made(tmp_path, cases=6, missing=0.5)
-    lacking = sorted(
+    absent = sorted(
         c.missing for c in read_cohort(out / "cohort.csv").cases if c.missing
     )
-    assert lacking == [("t1_post", "t2_post"), ("t2_pre", "t2_post"), ("wsi",)]
+    assert absent == [("t1_post", "t2_post"), ("t2_pre", "t2_post"), ("wsi",)]
+
+
+@pytest.mark.parametrize(
+    ("missing", "cases", "count"),
+    [(0.07, 100, 7), (0.14, 50, 7), (0.28, 100, 28), (0.071, 100, 8), (0.001, 9, 1)],
+)
+def test_a_share_of_the_cases_is_incomplete_and_no_more(missing, cases, count):
+    assert len(lacking(PhantomConfig(cases=cases, missing=missing))) == count
 
 
 def test_finished_cases_are_kept_and_a_stopped_cohort_goes_on(tmp_path):

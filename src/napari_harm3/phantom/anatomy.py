@@ -78,8 +78,6 @@ class Scan:
     gain: float
     bias: tuple[float, float, float]
     noise: float
-    residual: float
-    """Volume of the lesions against that before treatment."""
 
 
 def draw_neck(rng: np.random.Generator, t2_signal: float) -> tuple[Neck, str]:
@@ -118,9 +116,7 @@ def draw_neck(rng: np.random.Generator, t2_signal: float) -> tuple[Neck, str]:
     return neck, site
 
 
-def draw_scan(
-    rng: np.random.Generator, sequence: str, residual: float, motion: bool
-) -> Scan:
+def draw_scan(rng: np.random.Generator, sequence: str, *, motion: bool) -> Scan:
     """Return an acquisition with its own oblique grid."""
     if sequence == "t1":
         shape, spacing = (144, 144, 24), np.array([1.55, 1.55, 5.0])
@@ -145,21 +141,23 @@ def draw_scan(
         gain=float(rng.uniform(180, 420)),
         bias=_triple(rng.normal(0, 0.06, 3)),
         noise=float(rng.uniform(0.02, 0.05)),
-        residual=residual,
     )
 
 
 def acquire(
-    neck: Neck, scan: Scan, rng: np.random.Generator
+    neck: Neck, scan: Scan, rng: np.random.Generator, *, residual: float
 ) -> tuple[Float[np.ndarray, "X Y Z"], UInt8[np.ndarray, "X Y Z"]]:
-    """Return the volume, in the scanner's arbitrary units, and its annotation."""
+    """Return the volume, in the scanner's arbitrary units, and its annotation.
+
+    ``residual`` is the volume of the lesions against that before treatment.
+    """
     points = _patient_points(scan)
     contrast = CONTRASTS[scan.sequence]
     signal = _background(neck, points, contrast)
     mask = np.zeros(scan.shape, dtype=np.uint8)
     strength = contrast.lesion * (neck.t2_ratio if scan.sequence == "t2" else 1.0)
-    for lesion in neck.lesions if scan.residual > 0 else ():
-        depth = _depth(lesion, points, scan.residual ** (1 / 3))
+    for lesion in neck.lesions if residual > 0 else ():
+        depth = _depth(lesion, points, residual ** (1 / 3))
         signal += (strength - signal) * np.clip(depth / 1.5 + 0.5, 0, 1)
         mask[depth > 0] = lesion.label
     x, y, z = points

@@ -5,25 +5,23 @@ stamped on the tissue. Every other patch keeps the pixels of the slide it is tak
 a user's own or a drawn one.
 """
 
-import csv
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from napari_harm3.artifacts import write_text
+from napari_harm3.artifacts import write_csv
 from napari_harm3.errors import Harm3Error, SlideError
 from napari_harm3.phantom.histology import draw_slide, write_slide
 from napari_harm3.wsi.config import PatchConfig, TissueConfig
 from napari_harm3.wsi.folder import slides_in
-from napari_harm3.wsi.patches import Patches, grid, lay_patches, read_patches
+from napari_harm3.wsi.patch_pixels import read_patches
+from napari_harm3.wsi.patches import Patches, grid, lay_patches
 from napari_harm3.wsi.slide import open_slide
 from napari_harm3.wsi.tissue import find_tissue
 
-CELLS = 9
+MOST_ACROSS = 9
 """Patches along each side of a biopsy, at most."""
 
 LEAST_PATCHES = 8
@@ -124,21 +122,16 @@ def write_biopsy(
     write_slide(path, pixels)
     final = _laid(path).coords
     responds = {(x, y) for x, y in laid.coords[chosen].tolist()}
-    rows = [(x, y, int((x, y) in responds)) for x, y in final.tolist()]
-    write_text(path.with_suffix(".patches.csv"), _table(rows))
+    rows = [
+        {"x": x, "y": y, "responder": int((x, y) in responds)}
+        for x, y in final.tolist()
+    ]
+    write_csv(path.with_suffix(".patches.csv"), rows, ("x", "y", "responder"))
     return Biopsy(
         source="drawn" if source is None else source.name,
         patches=len(rows),
-        responders=sum(row[2] for row in rows),
+        responders=sum(row["responder"] for row in rows),
     )
-
-
-def _table(rows: Sequence[tuple[int, int, int]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["x", "y", "responder"])
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _laid(path: Path) -> Patches:
@@ -179,7 +172,7 @@ def _window(
 ) -> tuple[int, int, int, int]:
     """Return top, left, rows and columns of the fullest of a few drawn squares."""
     rows, columns = tissue.shape
-    high, wide = min(rows, CELLS), min(columns, CELLS)
+    high, wide = min(rows, MOST_ACROSS), min(columns, MOST_ACROSS)
     tops = rng.integers(0, rows - high + 1, TRIES).tolist()
     lefts = rng.integers(0, columns - wide + 1, TRIES).tolist()
     drawn = list(zip(tops, lefts, strict=True))

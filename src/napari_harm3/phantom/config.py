@@ -8,6 +8,9 @@ from pydantic.dataclasses import dataclass
 
 from napari_harm3.config import STRICT
 
+Strength = Literal["default", "strong"]
+"""How clearly a made-up cohort tells its label."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PhantomConfig:
@@ -19,7 +22,7 @@ class PhantomConfig:
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of everything that is drawn."""
 
-    signal: Literal["default", "strong"] = "default"
+    signal: Strength = "default"
     """How clearly lesion change, T2 signal and cell density tell the label."""
 
     permute_labels: bool = False

@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from napari_harm3.mri.labels import LABELS
 from napari_harm3.mri.volume import Geometry, Volume, read_nifti
 
 SUFFIXES = (".nii", ".nii.gz")
-BEFORE, AFTER = "pre", ("mid", "post")
+BEFORE, AFTER = "pre", "post"
 TIME = re.compile(r"(?i)(?<![a-z])(pre|mid|post)(?:rt|op|treatment)?(?![a-z])")
 LEAST_ML = 0.5
 """A smaller part of an annotation is a speck of its drawing."""
@@ -43,11 +42,6 @@ class Shape:
 
     axes: Float[np.ndarray, "3 3"]
     """From steps of one voxel to RAS mm."""
-
-    @property
-    def volume_ml(self) -> float:
-        """Volume before treatment."""
-        return float(self.pre.sum() * abs(np.linalg.det(self.axes)) / 1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,37 +78,51 @@ class Stamp:
         return self.grid.affine[:3, :3] @ points.mean(axis=0) + self.grid.affine[:3, 3]
 
 
-@lru_cache(maxsize=2)
-def find_shapes(folder: Path) -> tuple[Shape, ...]:
+def find_shapes(folder: Path) -> tuple[list[Shape], list[str]]:
     """Return every lesion of a folder's annotations, in the order of their names.
 
     Files whose names differ in ``pre`` and ``mid`` (or ``post``) alone, on one grid,
-    are one patient's before and after.
+    are one patient's before and after. The sentences tell of each file from after
+    treatment that stands for nothing.
 
     Raises
     ------
     VolumeError
-        If an annotation cannot be read, or there is none.
+        If an annotation cannot be read, or there is none of `LEAST_ML`.
     """
     named: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in sorted(p for p in folder.rglob("*") if p.name.endswith(SUFFIXES)):
         within = path.relative_to(folder).as_posix()
         found = TIME.findall(within.replace("_", " "))
         key = TIME.sub("", within.replace("_", " ")).replace(" registered", "")
-        time = BEFORE if not found or found[-1].lower() == BEFORE else AFTER[0]
+        time = BEFORE if not found or found[-1].lower() == BEFORE else AFTER
         if time in named[key]:
             key = within  # two of one name: each stands for itself
         named[key][time] = path
-    shapes = []
+    shapes: list[Shape] = []
+    notes: list[str] = []
+    specks = 0
     for files in named.values():
         if BEFORE in files:
-            shapes += _shapes(files[BEFORE], files.get(AFTER[0]))
+            found, small = _shapes(files[BEFORE], files.get(AFTER))
+            shapes += found
+            specks += small
+        else:
+            notes.append(
+                f"{files[AFTER].name} has no annotation from before treatment of its "
+                "own: it is left out."
+            )
+    if specks and not shapes:
+        raise VolumeError(
+            f"{folder.name} holds no lesion of {LEAST_ML} ml or more (number of "
+            f"smaller ones: {specks}): give annotations of larger ones."
+        )
     if not shapes:
         raise VolumeError(
             f"{folder.name} holds no lesion: give a folder of NIfTI annotations, "
             "1 primary and 2 nodes."
         )
-    return tuple(shapes)
+    return shapes, notes
 
 
 def stamp(
@@ -143,12 +151,12 @@ def stamp(
         )
 
     whole = laid(shape.pre)
-    rests = shape.post is not None and bool(shape.post.any())
+    rest = shape.pre if shape.post is None or not shape.post.any() else shape.post
     return Stamp(
         grid=Geometry(shape=(side, side, side), affine=affine),
         pre=whole > 0,
         # Both at least: what is laid at the rim by rounding would else outlast it.
-        depth=np.minimum(whole, laid(shape.post)) if rests else whole,  # type: ignore[arg-type]  # `rests` tells
+        depth=np.minimum(whole, laid(rest)),
         label=shape.label,
     )
 
@@ -163,19 +171,21 @@ def _depth(
     return (inside - outside).astype(np.float32)
 
 
-def _shapes(before: Path, after: Path | None) -> list[Shape]:
+def _shapes(before: Path, after: Path | None) -> tuple[list[Shape], int]:
+    """Return the lesions of an annotation, and how many parts are specks."""
     pre = read_nifti(before)
     post = None if after is None else read_nifti(after)
     if post is not None and not post.same_as(pre):
         post = None  # another grid says nothing of what is where
-    voxel_ml = abs(np.linalg.det(pre.affine[:3, :3])) / 1000
     shapes: list[Shape] = []
+    specks = 0
     for label in LABELS:
         parts, count = ndimage.label(pre.array == label, np.ones((3, 3, 3)))
-        sizes = np.bincount(parts.ravel())[1:] * voxel_ml
+        sizes = np.bincount(parts.ravel())[1:] * pre.voxel_ml
         boxes = ndimage.find_objects(parts)
         for number in range(1, count + 1):
             if sizes[number - 1] < LEAST_ML:
+                specks += 1
                 continue
             shapes.append(
                 Shape(
@@ -186,7 +196,7 @@ def _shapes(before: Path, after: Path | None) -> list[Shape]:
                     axes=pre.affine[:3, :3],
                 )
             )
-    return shapes
+    return shapes, specks
 
 
 def _rest(

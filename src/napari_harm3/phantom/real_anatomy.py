@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_harm3.cohort.case import ROLES, SEQUENCES, TIMES
+from napari_harm3.cohort.case import PARTS, ROLES, SEQUENCES, TIMES
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import CohortError, VolumeError
 from napari_harm3.mri.alignment import Alignment, alignment_plan
+from napari_harm3.mri.dicom_headers import is_dicom
 from napari_harm3.mri.intensity import foreground
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.register import register
@@ -72,15 +73,20 @@ def find_anatomies(folder: Path) -> tuple[list[Anatomy], list[str]]:
         raise CohortError(f"{folder.name} is no folder: give one of patients' volumes.")
     found: list[Anatomy] = []
     notes = []
-    for name, files, body in _patients(folder):
+    for name, files, body, dicom in _patients(folder):
         volumes = _completed(files)
-        lacking = [role for role in ROLES if role not in volumes]
+        lacking = _lacking(volumes)
         if lacking:
             notes.append(f"{name} has no {' and no '.join(lacking)}: it is left out.")
         else:
             found.append(Anatomy(name=name, volumes=volumes, body=body))
+        if dicom:
+            notes.append(
+                f"DICOM series of {name} are not read here: import them first, with "
+                "`harm3 import`."
+            )
     if not found:
-        told = f" ({notes[0]})" if notes else ""
+        told = f" ({' '.join(notes[:2])})" if notes else ""
         raise CohortError(
             f"{folder.name} holds no patient with T1 and T2{told}: name volumes like "
             "pre/t1.nii.gz and post/t2.nii.gz in a folder for each patient, or add a "
@@ -125,9 +131,8 @@ def _by_voxels(anatomy: Anatomy) -> dict[str, Transform]:
     steps = {}
     for role, onto in alignment_plan(ROLES):
         try:
-            found = register(
-                volumes[role], volumes[onto], same_sequence=role[:2] == onto[:2]
-            )
+            same = PARTS[role][0] == PARTS[onto][0]
+            found = register(volumes[role], volumes[onto], same_sequence=same)
         except VolumeError as error:
             raise VolumeError(
                 f"The headers of {anatomy.name} do not lay pre and post on each other, "
@@ -157,15 +162,26 @@ def _completed(files: Mapping[str, Path]) -> dict[str, Path]:
     """Let a patient with one time point serve for both."""
     for time in TIMES:
         if set(files) == {f"{sequence}_{time}" for sequence in SEQUENCES}:
-            return {role: files[f"{role[:2]}_{time}"] for role in ROLES}
+            return {role: files[f"{s}_{time}"] for role, (s, _) in PARTS.items()}
     return dict(files)
 
 
-def _patients(folder: Path) -> list[tuple[str, dict[str, Path], Path | None]]:
+def _lacking(volumes: Mapping[str, Path]) -> list[str]:
+    """Return what a patient lacks: a sequence, or else volumes of one time point."""
+    absent = [
+        sequence.upper()
+        for sequence in SEQUENCES
+        if not any(f"{sequence}_{time}" in volumes for time in TIMES)
+    ]
+    return absent or [role for role in ROLES if role not in volumes]
+
+
+def _patients(folder: Path) -> list[tuple[str, dict[str, Path], Path | None, bool]]:
+    """Return name, volumes, body mask, and whether DICOM lies there, of each."""
     table = folder / TABLE
     if table.exists():
         cases = read_cohort(table).cases
-        return [(case.case_id, dict(case.volumes), None) for case in cases]
+        return [(case.case_id, dict(case.volumes), None, False) for case in cases]
     inner = sorted(p for p in folder.iterdir() if p.is_dir())
     if inner and all(_time(p.name) for p in inner):  # one patient's time points
         groups = [(folder, sorted(folder.rglob("*")))]
@@ -175,8 +191,9 @@ def _patients(folder: Path) -> list[tuple[str, dict[str, Path], Path | None]]:
     patients = []
     for at, files in groups:
         roles, body = _roles(at, [f for f in files if f.name.endswith(SUFFIXES)])
-        if roles:
-            patients.append((at.resolve().name, roles, body))
+        dicom = any(is_dicom(file) for file in files if file.is_file())
+        if roles or dicom:
+            patients.append((at.resolve().name, roles, body, dicom))
     return patients
 
 

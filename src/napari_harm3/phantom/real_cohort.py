@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from napari_harm3.artifacts import sha256_of, write_csv, write_json
-from napari_harm3.cohort.case import ROLES
+from napari_harm3.artifacts import read_record, sha256_of, write_csv
+from napari_harm3.cohort.case import PARTS, ROLES
 from napari_harm3.cohort.table import write_cohort
 from napari_harm3.errors import CohortError, VolumeError
 from napari_harm3.mri.reading import read_volume
@@ -19,6 +19,15 @@ from napari_harm3.mri.resampling import Transform, placed
 from napari_harm3.mri.volume import Volume, write_volume
 from napari_harm3.phantom.biopsy import usable_slides, write_biopsy
 from napari_harm3.phantom.body import Body, body_of
+from napari_harm3.phantom.case_folder import (
+    DONE,
+    FILES,
+    begin,
+    case_name,
+    finish,
+    finished,
+    stream,
+)
 from napari_harm3.phantom.config import ImplantConfig
 from napari_harm3.phantom.implant import (
     RATIOS,
@@ -29,12 +38,11 @@ from napari_harm3.phantom.implant import (
     place_lesions,
 )
 from napari_harm3.phantom.kinetics import Response, draw_response
-from napari_harm3.phantom.lesions import Stamp, find_shapes
+from napari_harm3.phantom.lesions import Shape, Stamp, find_shapes
 from napari_harm3.phantom.nuisance import degraded, draw_nuisance
 from napari_harm3.phantom.real_anatomy import Anatomy, find_anatomies, laid_together
 
-NAME = "implanted"
-DONE = "case.json"
+NAME, PREFIX = "implanted", "IM"
 SIGNAL_SPREAD = 0.05
 """Of a lesion's signal from case to case, as a share; the label has no say in it."""
 
@@ -62,6 +70,7 @@ class Sources:
     """What cases are made from."""
 
     anatomies: tuple[Anatomy, ...]
+    shapes: tuple[Shape, ...]
     slides: tuple[Path, ...]
     notes: tuple[str, ...]
     """A sentence on each file that cannot serve."""
@@ -92,6 +101,17 @@ class _Lesions:
         return sum(one.volume_ml(ratio) for one in self.stamps)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Site:
+    """A volume that lesions are implanted in."""
+
+    role: str
+    volume: Volume
+    transform: Transform
+    median: float
+    """Of its body."""
+
+
 def survey(config: ImplantConfig) -> Sources:
     """Return what cases are made from; volumes are laid together, if they must be.
 
@@ -104,9 +124,9 @@ def survey(config: ImplantConfig) -> Sources:
         raise CohortError(
             f"{config.lesions.name} is no folder: give one of lesion annotations."
         )
-    find_shapes(config.lesions)
-    anatomies, notes = find_anatomies(config.anatomy)
-    slides, more = usable_slides(config.slides)
+    shapes, of_shapes = find_shapes(config.lesions)
+    anatomies, of_anatomies = find_anatomies(config.anatomy)
+    slides, of_slides = usable_slides(config.slides)
     laid = tuple(laid_together(anatomy) for anatomy in anatomies)
     files = [path for one in laid for path in one.volumes.values()]
     files += [one.body for one in laid if one.body is not None]
@@ -114,8 +134,9 @@ def survey(config: ImplantConfig) -> Sources:
     moves = [one.transforms[role].tolist() for one in laid for role in ROLES]
     return Sources(
         anatomies=laid,
+        shapes=tuple(shapes),
         slides=tuple(slides),
-        notes=(*notes, *more),
+        notes=(*of_shapes, *of_anatomies, *of_slides),
         key=_digest(files, moves),
     )
 
@@ -130,18 +151,19 @@ def make_implanted(
     VolumeError, SlideError
         If a source cannot be read, or no lesion fits.
     """
-    case_id = case_name(index)
+    case_id = case_name(PREFIX, index)
     folder = out / case_id
-    made_of = {name: getattr(config, name) for name in DECISIVE}
-    made_of |= {"index": index, "sources": sources.key}
-    if _told(folder).get("made_of") == made_of:
+    decisive = {name: getattr(config, name) for name in DECISIVE}
+    made_of = {"made_of": decisive | {"index": index, "sources": sources.key}}
+    if finished(folder, made_of):
         return case_id
+    begin(folder, made_of)
     # Every part draws from its own stream, and the label from one that no other sees.
-    rng = _stream(config, index, 0)
+    rng = stream(config.seed, index, 0)
     anatomy = sources.anatomies[int(rng.integers(len(sources.anatomies)))]
     volumes, body = _read(anatomy)
     try:
-        named = place_lesions(body, find_shapes(config.lesions), rng)
+        named = place_lesions(body, sources.shapes, rng)
     except VolumeError as error:
         raise VolumeError(f"{anatomy.name}: {error}") from error
     lesions = _Lesions(
@@ -155,20 +177,24 @@ def make_implanted(
         },
         texture=draw_texture(rng),
     )
-    told = {}
+    told, files = {}, []
     for number, role in enumerate(ROLES):
-        files = {"": folder / f"{role}.nii.gz", "mask": folder / f"mask_{role}.nii.gz"}
-        if config.fractions:
-            files["fraction"] = folder / f"fraction_{role}.nii.gz"
-        told[role] = _acquire(
-            files,
-            volumes[role],
-            anatomy.transforms[role],
-            lesions=lesions,
-            of=(role, body.medians[role]),
-            rng=_stream(config, index, 1 + number),
+        volume = volumes[role]
+        arrays, told[role] = _acquired(
+            _Site(
+                role=role,
+                volume=volume,
+                transform=anatomy.transforms[role],
+                median=body.medians[role],
+            ),
+            lesions,
+            stream(config.seed, index, 1 + number),
         )
-    slide_rng = _stream(config, index, 9)
+        for prefix, array in arrays.items():
+            if prefix != "fraction_" or config.fractions:
+                files.append(f"{prefix}{role}.nii.gz")
+                write_volume(folder / files[-1], array, volume.affine)
+    slide_rng = stream(config.seed, index, 9)
     source = None
     if sources.slides:
         source = sources.slides[int(slide_rng.integers(len(sources.slides)))]
@@ -176,27 +202,26 @@ def make_implanted(
         folder / "biopsy.tif", source, lesions.response.responders, slide_rng
     )
     about = {
-        "made_of": made_of,
+        **made_of,
         "anatomy": anatomy.name,
         **_truth(lesions),
         "volumes": told,
         "slide": {"source": slide.source, "responder_fraction": slide.fraction},
     }
-    write_json(folder / DONE, about)
+    finish(folder, about, [*files, "biopsy.tif", "biopsy.patches.csv"])
     return case_id
 
 
 def finish_implanted(out: Path, config: ImplantConfig) -> Path:
     """Write ``truth.csv``, ``cohort.json`` and, last of all, ``cohort.csv``."""
-    names = [case_name(index) for index in range(config.cases)]
-    told = [_told(out / name) for name in names]
+    names = [case_name(PREFIX, index) for index in range(config.cases)]
+    told = [read_record(out / name / DONE) for name in names]
     truth = [_truth_row(n, about) for n, about in zip(names, told, strict=True)]
     write_csv(out / "truth.csv", truth, TRUTH)
-    files = [*ROLES, *(f"mask_{role}" for role in ROLES)]
     rows = [
         {
             "case_id": name,
-            **{column: f"{name}/{column}.nii.gz" for column in files},
+            **{column: f"{name}/{column}.nii.gz" for column in FILES},
             "wsi": f"{name}/biopsy.tif",
             "pcr": str(about["label"]),
             "anatomy": about["anatomy"],
@@ -216,11 +241,6 @@ def finish_implanted(out: Path, config: ImplantConfig) -> Path:
     return table
 
 
-def case_name(index: int) -> str:
-    """Return the case id of a number."""
-    return f"IM-{index + 1:04d}"
-
-
 def _read(anatomy: Anatomy) -> tuple[dict[str, Volume], Body]:
     read = {path: read_volume(path) for path in set(anatomy.volumes.values())}
     shown = {path: _above_air(volume) for path, volume in read.items()}
@@ -235,41 +255,34 @@ def _above_air(volume: Volume) -> Volume:
     return replace(volume, array=np.maximum(volume.array - np.float32(air), 0))
 
 
-def _acquire(
-    files: Mapping[str, Path],
-    volume: Volume,
-    transform: Transform,
-    *,
-    lesions: _Lesions,
-    of: tuple[str, float],
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Write a volume with its lesions and their mask; return what is true of it."""
-    role, median = of
-    there, ratio = placed(volume, transform), lesions.ratio(role)
+def _acquired(
+    site: _Site, lesions: _Lesions, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return a volume with its lesions, their labels and shares, and what is true.
+
+    The arrays go by what stands before the role in the names of their files.
+    """
+    volume, transform = site.volume, site.transform
+    there, ratio = placed(volume, transform), lesions.ratio(site.role)
     fractions = lesion_fractions(lesions.stamps, ratio, there)
     array = blended(
         volume.array,
         fractions,
         there,
-        signal=median * lesions.signal[role[:2]],
+        signal=site.median * lesions.signal[PARTS[site.role][0]],
         texture=lesions.texture,
     )
     nuisance = draw_nuisance(rng)
     spacing = float(volume.spacing_mm[1])
-    scanned = degraded(array, nuisance, rng, spacing_mm=spacing, median=median)
+    scanned = degraded(array, nuisance, rng, spacing_mm=spacing, median=site.median)
     labels = labels_of(fractions)
-    write_volume(files[""], scanned, volume.affine)
-    write_volume(files["mask"], labels, volume.affine)
-    if "fraction" in files:
-        whole = np.stack(list(fractions.values())).sum(axis=0)
-        write_volume(files["fraction"], whole, volume.affine)
     middle = lesions.stamps[0].centroid(ratio)
     own = None if middle is None else transform[:3, :3] @ middle + transform[:3, 3]
-    return {
+    whole = np.stack(list(fractions.values())).sum(axis=0)
+    return {"": scanned, "mask_": labels, "fraction_": whole}, {
         "place_mm": None if own is None else _rounded(own),
         "from_common": transform.tolist(),
-        "mask_ml": round(float((labels > 0).sum() * _voxel_ml(volume)), 6),
+        "mask_ml": round(float((labels > 0).sum() * volume.voxel_ml), 6),
         "nuisance": nuisance.to_plain(),
     }
 
@@ -301,24 +314,8 @@ def _truth_row(name: str, about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(folder: Path) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return told
-
-
-def _stream(config: ImplantConfig, index: int, part: int) -> np.random.Generator:
-    return np.random.default_rng([config.seed, index, part])
-
-
 def _rounded(values: Float[np.ndarray, "3"]) -> list[float]:
     return [round(float(value), 4) for value in values]
-
-
-def _voxel_ml(volume: Volume) -> float:
-    return abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
 
 
 def _digest(files: Sequence[Path], moves: object) -> str:

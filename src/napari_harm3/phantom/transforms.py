@@ -14,8 +14,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from napari_harm3.errors import VolumeError
+from napari_harm3.mri.affine import RAS_OF_LPS
 from napari_harm3.mri.resampling import Transform
-from napari_harm3.mri.simpleitk import FLIP_LPS
 
 NAME = re.compile(r"(?P<source>.+?)(?:_intrastudy)?_to_(?P<target>.+)\.(?:txt|tfm)")
 MAGIC = "#Insight Transform File"
@@ -81,7 +81,7 @@ def read_itk_transform(path: Path) -> Transform:
     lps = np.eye(4)
     lps[:3, :3] = matrix
     lps[:3, 3] = offset + centre - matrix @ centre
-    return FLIP_LPS @ lps @ FLIP_LPS
+    return RAS_OF_LPS @ lps @ RAS_OF_LPS
 
 
 def _read(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 PREVALENCE = 0.30
 
@@ -45,11 +44,11 @@ TYPICAL_RESIDUAL = 0.40
 class Truth:
     """The latent values of every case."""
 
-    pcr: Int[np.ndarray, "N"]
-    """The label that the files carry."""
+    outcome: Int[np.ndarray, "N"]
+    """Whether there is pCR, as the files show it; column ``pcr`` of ``truth.csv``."""
 
     label: Int[np.ndarray, "N"]
-    """The label that the table says; another one if labels are permuted."""
+    """What ``cohort.csv`` says of it; something else if labels are permuted."""
 
     residual: Float[np.ndarray, "N"]
     """Lesion volume after treatment as a share of that before; 0 if none is left."""
@@ -73,19 +72,23 @@ def draw_truth(
     """
     rng = np.random.default_rng([seed, 101])
     strength = SIGNALS[signal]
-    pcr = np.zeros(cases, dtype=int)
-    pcr[: round(PREVALENCE * cases)] = 1
-    pcr = rng.permutation(pcr)
+    outcome = np.zeros(cases, dtype=int)
+    outcome[: round(PREVALENCE * cases)] = 1
+    outcome = rng.permutation(outcome)
     residual, t2_signal, density = (np.zeros(cases) for _ in range(3))
-    for outcome in (0, 1):
-        members = np.flatnonzero(pcr == outcome)
-        side = (0.5 if outcome else -0.5) * strength.shift
+    for pcr in (0, 1):
+        members = np.flatnonzero(outcome == pcr)
+        side = (0.5 if pcr else -0.5) * strength.shift
         t2_signal[members] = _stratified(rng, len(members)) + side
         density[members] = _stratified(rng, len(members)) + side
-        residual[members] = _residuals(rng, len(members), outcome, strength)
-    label = rng.permutation(pcr) if permute_labels else pcr
+        residual[members] = _residuals(rng, len(members), pcr, strength)
+    label = rng.permutation(outcome) if permute_labels else outcome
     return Truth(
-        pcr=pcr, label=label, residual=residual, t2_signal=t2_signal, density=density
+        outcome=outcome,
+        label=label,
+        residual=residual,
+        t2_signal=t2_signal,
+        density=density,
     )
 
 
@@ -100,21 +103,13 @@ def log_odds(truth: Truth, *, signal: str = "default") -> Float[np.ndarray, "3 N
     )
 
 
-def auc(label: Int[np.ndarray, "N"], score: Float[np.ndarray, "N"]) -> float:
-    """Return the area under the ROC curve, ties counted half."""
-    positives = int(label.sum())
-    ranks = rankdata(score)[label == 1].sum()
-    pairs = positives * (len(label) - positives)
-    return float((ranks - positives * (positives + 1) / 2) / pairs)
-
-
 def _residuals(
-    rng: np.random.Generator, count: int, label: int, strength: Signal
+    rng: np.random.Generator, count: int, pcr: int, strength: Signal
 ) -> Float[np.ndarray, "n"]:
     """Return residual ratios of one class, zero for those without a remnant."""
-    share = strength.discordant if label else 1 - strength.discordant
+    share = strength.discordant if pcr else 1 - strength.discordant
     remnants = round(share * count)
-    z = _stratified(rng, remnants) - (0.5 if label else -0.5) * strength.residual_shift
+    z = _stratified(rng, remnants) - (0.5 if pcr else -0.5) * strength.residual_shift
     ratios = TYPICAL_RESIDUAL * np.exp(LOG_RESIDUAL_SPREAD * z)
     values = np.concatenate([np.clip(ratios, 0.06, 1.6), np.zeros(count - remnants)])
     return rng.permutation(values)
