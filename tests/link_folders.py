@@ -88,11 +88,13 @@ def write_folder(out, case, *, link=None, kinds=("cam",)):
     The number is one more than the place of its kind in `kinds`.
     """
     out.mkdir()
+    maps = {kind: {} for kind in kinds}
     for number, kind in enumerate(kinds, start=1):
         for role, path in case.volumes.items():
             volume = read_volume(path)
             heat = np.full(volume.shape, number, np.float32)
-            write_volume(out / f"{role}_{kind}.nii.gz", heat, volume.affine)
+            maps[kind][role] = f"{role}_{kind}.nii.gz"
+            write_volume(out / maps[kind][role], heat, volume.affine)
     if link is not None:
         link.to_npz(out / "link.npz")
     nodes = {"nodes": {"not_applicable": "no voxel has this label"}}
@@ -108,12 +110,20 @@ def write_folder(out, case, *, link=None, kinds=("cam",)):
             "made_up": True,
             "cell_mm": list(CELL_MM),
             "messages": {},
+            "files": {
+                "maps": maps.pop("cam"),
+                "also": maps,
+                "attention": "slide_attention.geojson",
+                "link": None if link is None else "link.npz",
+            },
         },
         "agreement.json": agreement,
         "slide_attention.geojson": {"type": "FeatureCollection", "features": squares()},
     }
-    if "occlusion" in kinds:
-        files["also_agreement.json"] = {"occlusion": {"t2_pre": measures(0.3)}}
+    if maps:
+        compared = {"t2_pre": measures(0.3)}
+        also = {"occlusion": compared} if "occlusion" in maps else {}
+        files["also_agreement.json"] = also
     for name, content in files.items():
         (out / name).write_text(json.dumps(content))
     return out

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from napari_harm3.errors import ModelError
-from napari_harm3.report.case_report import read_result
-from napari_harm3.report.run_report import write_case_report, write_run_report
+from napari_harm3.report.case_report import write_case_report
+from napari_harm3.report.explanation_folder import read_result
+from napari_harm3.report.run_report import write_run_report
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.cross_validation import cross_validate
 from napari_harm3.training.run import open_run

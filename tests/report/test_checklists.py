@@ -10,10 +10,10 @@ import pytest
 from comparison_cases import made_up_run
 from napari_harm3.config import write_toml
 from napari_harm3.errors import ModelError
+from napari_harm3.notices import MADE_UP
 from napari_harm3.report.checklist_facts import facts, read_run
 from napari_harm3.report.checklist_items import CLAIM, TRIPOD_AI
 from napari_harm3.report.checklists import AUTHOR, answers, write_checklists
-from napari_harm3.report.page import MADE_UP
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.metrics import cross_validated
 

@@ -9,14 +9,14 @@ import pytest
 
 from comparison_cases import REPORTED, made_up_comparison
 from napari_harm3.errors import TrainingError
+from napari_harm3.notices import MADE_UP, RESEARCH_ONLY
 from napari_harm3.report.comparison import as_markdown, write_comparison
 from napari_harm3.report.comparison_figures import overview_figure
 from napari_harm3.report.comparison_forest import forest_figure
-from napari_harm3.report.comparison_look import by_auc, p_text
-from napari_harm3.report.comparison_rows import Comparison, Cost
+from napari_harm3.report.comparison_rows import Comparison, Cost, by_auc
 from napari_harm3.report.comparison_sheets import roc_sheet
 from napari_harm3.report.comparison_tables import metric_cells, short
-from napari_harm3.report.page import MADE_UP, RESEARCH_ONLY
+from napari_harm3.report.tables import p_text
 
 PICTURES = {"forest", "curves", "roc", "pr", "decision", "calibration", "confusion"}
 

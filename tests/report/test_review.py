@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -90,11 +91,26 @@ def test_a_damaged_file_hides_no_other_and_is_not_written_over(tmp_path):
 
     assert set(found) == {"HN-2"}
     assert len(faults) == 1
-    assert faults[0].startswith("HN-1.json is no review that can be read: ")
+    where = Path(tmp_path.name, "reviews", "HN-1.json")
+    assert faults[0].startswith(f"{where} is no review that can be read: ")
     review.save(tmp_path, said("HN-3", reading="pcr"))
     with pytest.raises(Harm3Error, match=r"HN-1\.json is no review"):
         review.save(tmp_path, said("HN-1", reading="pcr"))
     assert damaged.read_text() == '{"reviews": ['
+
+
+def test_a_damaged_file_is_set_aside_and_the_case_reviewed_anew(tmp_path):
+    (tmp_path / "reviews").mkdir()
+    for text in ("{", "["):
+        (tmp_path / "reviews" / "HN-1.json").write_text(text)
+        aside = review.set_aside(tmp_path, "HN-1")
+        assert aside.read_text() == text
+
+    review.save(tmp_path, said(reading="pcr"))
+
+    found, faults = review.load_all(tmp_path)
+    assert (set(found), faults) == ({"HN-1"}, [])
+    assert len(list((tmp_path / "reviews").glob("HN-1.json.damaged-*"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,14 @@
 """A finished explanation folder, as the window shows it."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.cohort.case import ROLES, Case
+from napari_harm3.cohort.case import Case
 from napari_harm3.errors import Harm3Error
+from napari_harm3.report.explanation_folder import read_result
 
 EVIDENCE = "cam"
-"""Ends the names of the files of the model's own maps."""
-
-OTHERS = "also_agreement.json"
+"""Kind of the model's own maps, among those beside them."""
 
 
 def read_explanation(folder: Path, case: Case | None) -> dict[str, Any]:
@@ -22,38 +19,10 @@ def read_explanation(folder: Path, case: Case | None) -> dict[str, Any]:
     Harm3Error
         If it is no finished explanation, or one of another case.
     """
-    others = folder / OTHERS
-    try:
-        about = _read(folder / "explanation.json")
-        agreement = _read(folder / "agreement.json")
-        explained = about["case_id"]
-        about |= {"also_agreement": _read(others)} if others.exists() else {}
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise Harm3Error(
-            f"{folder.name} is no finished explanation: compute it again."
-        ) from error
+    explanation = read_result(folder)
+    if explanation is None:
+        raise Harm3Error(f"{folder.name} is no finished explanation: compute it again.")
+    explained = explanation["case_id"]
     if case is None or explained != case.case_id:
         raise Harm3Error(f"{folder.name} explains {explained}: open that case first.")
-    also, link = dict(_maps_in(folder)), folder / "link.npz"
-    return about | {
-        "agreement": agreement,
-        "maps": also.pop(EVIDENCE),
-        "also": also,
-        "attention": str(folder / "slide_attention.geojson"),
-        "link": str(link) if link.exists() else None,
-        "folder": folder,
-    }
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _maps_in(folder: Path) -> Mapping[str, dict[str, str]]:
-    """Return the maps of a folder by kind and role."""
-    found: dict[str, dict[str, str]] = {EVIDENCE: {}}
-    for role in ROLES:
-        for path in sorted(folder.glob(f"{role}_*.nii.gz")):
-            kind = path.name.removeprefix(f"{role}_").removesuffix(".nii.gz")
-            found.setdefault(kind, {})[role] = str(path)
-    return found
+    return explanation | {"folder": folder}

@@ -4,10 +4,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from napari_harm3.explain.agreement import LESS_IS_BETTER, UNION, normalised_score
+from napari_harm3.explain.agreement import (
+    FALSE_ENERGY,
+    LESS_IS_BETTER,
+    UNION,
+    normalised_score,
+)
 from napari_harm3.mri.labels import LABELS
 from napari_harm3.report.page import details
-from napari_harm3.report.tables import number
+from napari_harm3.report.tables import grouped_table, interval, number
 
 GROUPS: dict[str, dict[str, str]] = {
     "Does it point there?": {
@@ -32,12 +37,16 @@ GROUPS: dict[str, dict[str, str]] = {
         "iou_chosen": "IoU, chosen on training cases",
     },
     "Does it rank the lesion first?": {"auc": "ROC-AUC", "ap": "average precision"},
-    "Where a lesion has gone": {"false_energy": "false energy in its old place"},
+    "Where a lesion has gone": {FALSE_ENERGY: "false energy in its old place"},
 }
 """Measures by the question that they answer."""
 
 NAMES = {key: name for group in GROUPS.values() for key, name in group.items()}
 HEADER = ("", "value", "chance", "ceiling", "normalised")
+SUMMARY_HEADER = (
+    *("map", "mean", "95 % CI", "chance", "ceiling", "normalised"),
+    *("cases", "volumes left out"),
+)
 MAPS = {
     "model": "the model's map",
     "occlusion": "occlusion",
@@ -51,7 +60,8 @@ MAPS = {
 LEGEND = (
     "Chance is a map that says nothing; the ceiling is the best map of such cells. "
     "Normalised is 0 at chance and 1 at the ceiling; below 0 the map is worse than one "
-    "that says nothing. Of distances, less is better. False energy is no measure of "
+    "that says nothing. A volume is left out where the map shows no evidence in it: no "
+    "mean counts it. Of distances, less is better. False energy is no measure of "
     "skill: that a lesion has gone may itself be the sign that the model sees."
 )
 
@@ -66,19 +76,16 @@ def entries(measures: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     return found
 
 
-def grouped_table(measures: Mapping[str, Any]) -> str:
+def measures_table(measures: Mapping[str, Any]) -> str:
     """Return one table of a volume or label, a head for each question, as HTML."""
-    found, body = entries(measures), ""
-    for question, group in GROUPS.items():
-        names = [name for name in group if name in found]
-        if not names:
-            continue
-        body += f"<tr><th colspan={len(HEADER)}>{escape(question)}</th></tr>"
-        body += "".join(_row(group[name], found[name]) for name in names)
-    if not body:
+    found = entries(measures)
+    if not found:
         return ""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in HEADER)
-    return f"<table class=agreement><thead><tr>{head}</tr></thead>{body}</table>"
+    groups = {
+        question: [_row(title, found[n]) for n, title in group.items() if n in found]
+        for question, group in GROUPS.items()
+    }
+    return grouped_table(HEADER, groups)
 
 
 def agreement_html(agreement: Mapping[str, Any], titles: Mapping[str, str]) -> str:
@@ -89,10 +96,10 @@ def agreement_html(agreement: Mapping[str, Any], titles: Mapping[str, str]) -> s
         reason = measures.get("not_applicable")
         if reason:
             parts.append(f"<p>Not applicable: {escape(reason)}.</p>")
-        parts += [grouped_table(measures), _gone(measures)]
+        parts += [measures_table(measures), _gone(measures)]
         for label in LABELS.values():
             own = measures.get("labels", {}).get(label)
-            table = grouped_table(own) if own else ""
+            table = measures_table(own) if own else ""
             if table:
                 parts.append(details(f"{titles[role]}: {label} alone", table))
     return "".join(parts) + f"<p class=soft>{escape(LEGEND)}</p>"
@@ -122,49 +129,35 @@ def summary_html(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _summary_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    by_measure: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_measure.setdefault(row["measure"], []).append(row)
-    header = ("map", "mean", "95 % CI", "chance", "ceiling", "normalised", "cases")
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    body = ""
+    groups: dict[str, list[list[str]]] = {}
     for name, title in NAMES.items():
-        if name not in by_measure:
-            continue
         better = " (less is better)" if name in LESS_IS_BETTER else ""
-        body += f"<tr><th colspan={len(header)}>{escape(title + better)}</th></tr>"
-        body += "".join(_summary_row(row) for row in by_measure[name])
-    return f"<table class=agreement><thead><tr>{head}</tr></thead>{body}</table>"
+        own = [_summary_row(row) for row in rows if row["measure"] == name]
+        groups[title + better] = own
+    return grouped_table(SUMMARY_HEADER, groups)
 
 
-def _summary_row(row: Mapping[str, Any]) -> str:
-    interval = (
-        "-"
-        if row["ci_low"] is None
-        else f"{number(row['ci_low'])} to {number(row['ci_high'])}"
-    )
-    cells = [
+def _summary_row(row: Mapping[str, Any]) -> list[str]:
+    return [
         MAPS.get(row["map"], row["map"]),
         number(row["mean"]),
-        interval,
+        interval(row["ci_low"], row["ci_high"]),
         *(number(row[key]) for key in ("chance", "ceiling", "normalised")),
         str(row["cases"]),
+        str(row.get("left_out", "")),  # earlier tables do not say it
     ]
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def _row(name: str, entry: Mapping[str, float | None]) -> str:
-    figures = [number(entry[key]) for key in HEADER[1:]]
-    cells = "".join(f"<td>{cell}</td>" for cell in (escape(name), *figures))
-    return f"<tr>{cells}</tr>"
+def _row(title: str, entry: Mapping[str, float | None]) -> list[str]:
+    return [title, *(number(entry[key]) for key in HEADER[1:])]
 
 
 def _gone(measures: Mapping[str, Any]) -> str:
     """Return what is to be said of a map of a volume whose lesion has gone."""
-    if "false_energy" not in measures:
+    if FALSE_ENERGY not in measures:
         return ""
     said = []
-    reason = measures["false_energy"].get("not_applicable")
+    reason = measures[FALSE_ENERGY].get("not_applicable")
     if reason:
         said.append(f"False energy is not applicable: {escape(reason)}.")
     relative = measures["magnitude"]["relative_to_pre"]

@@ -8,28 +8,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from napari_harm3.explain.config import ExplainConfig
-from napari_harm3.report.figures import ACCENT, INK, PAPER
+from napari_harm3.explain.case import Explanation
+from napari_harm3.notices import RESEARCH_ONLY
+from napari_harm3.report.look import ACCENT, INK, PAPER, plain
 from napari_harm3.report.map_figures import map_name
+from napari_harm3.report.slide_figure import heading_of
 
 CONTROL, RANDOM = "#d55e00", "#8d99ae"
 MOST_NAMES = 10
 """Layers that are named below the axis."""
 
 
-def check_figure(
-    case_id: str, checks: Mapping[str, Any], config: ExplainConfig
-) -> Figure:
+def check_figure(explanation: Explanation, checks: Mapping[str, Any]) -> Figure:
     """Return what ``checks.json`` says, drawn, with the verdicts in words.
 
     Parameters
     ----------
-    case_id
+    explanation
         Whose map was tried.
     checks
         ``randomisation`` and ``faithfulness``, or one of them; see `explain.checks`.
-    config
-        What the map is.
     """
     cascade = checks.get("randomisation")
     trial = checks.get("faithfulness")
@@ -42,8 +40,9 @@ def check_figure(
         _draw_cascade(axes[0], cascade)
     if trial:
         _draw_trial(axes[-2:], trial)
+    name = map_name(explanation.config)
     figure.suptitle(
-        f"{case_id}   {map_name(config)}: can it be trusted?",
+        f"{heading_of(explanation)}\n{name}: can it be trusted?",
         color=INK,
         fontsize=13,
         fontweight="bold",
@@ -52,7 +51,7 @@ def check_figure(
     width = int(42 * sum(widths) * 0.62) + 20
     lines = [textwrap.fill(text, width) for text in words]
     figure.supxlabel(
-        "\n".join([*lines, "Research use only."]), color=INK, fontsize=9, ha="center"
+        "\n".join([*lines, RESEARCH_ONLY]), color=INK, fontsize=9, ha="center"
     )
     return figure
 
@@ -79,10 +78,8 @@ def _draw_cascade(axis: Axes, cascade: Mapping[str, Any]) -> None:
         label.set_horizontalalignment("right")
         label.set_rotation_mode("anchor")
     axis.set_ylim(min(-0.3, *(s["rank_correlation"] for s in stages)) - 0.05, 1.05)
-    axis.set_xlabel("random from the output down to here", color=INK, fontsize=9)
-    axis.set_ylabel("likeness (rank correlation)", fontsize=9)
     axis.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.93))
-    _plain(axis)
+    plain(axis, "random from the output down to here", "likeness (rank correlation)")
     axis.tick_params(axis="x", labelsize=7)
     axis.text(
         0.99,
@@ -122,23 +119,17 @@ def _draw_trial(axes: Sequence[Axes], trial: Mapping[str, Any]) -> None:
         )
         axis.plot(share, curve["random_mean"], "--", color=RANDOM, label="random, mean")
         axis.plot(share, curve["evident"], color=ACCENT, linewidth=2, label="this map")
-        axis.set_xlabel(f"cells {title.lower()}, %", color=INK, fontsize=9)
         axis.set_title(
             f"{title}\narea {curve['area']:+.3f}, p {curve['p']:.3f}",
             color=INK,
             fontsize=10,
         )
-        _plain(axis)
+        plain(axis, f"cells {title.lower()}, %")
     if "deletion" in trial:
         axes[0].legend(
             frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.2)
         )
-    axes[0].set_ylabel("log-odds that the model says", fontsize=9)
-
-
-def _plain(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(axis="both", labelsize=8)
+    axes[0].set_ylabel("log-odds that the model says", color=INK, fontsize=9)
 
 
 def _nothing(axis: Axes, text: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_harm3.errors import ModelError
-from napari_harm3.report.tables import number
+from napari_harm3.report.tables import number, with_interval
 from napari_harm3.training.calibration import calibration, confusion
 from napari_harm3.training.held_out import HeldOut, read_held_out
 
@@ -280,8 +280,7 @@ def _without(record: RunRecord) -> str:
 
 
 def _figure(metrics: Mapping[str, Any], key: str) -> str:
-    low, high = metrics[key]["ci95"]
-    return f"{number(metrics[key]['mean'])} [{number(low)}, {number(high)}]"
+    return with_interval(metrics[key]["mean"], *metrics[key]["ci95"])
 
 
 def _counted(left_out: Mapping[str, str]) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from napari_harm3.artifacts import write_text
+from napari_harm3.notices import RESEARCH_ONLY
 from napari_harm3.report.checklist_facts import facts, read_run
 from napari_harm3.report.checklist_items import CLAIM, TRIPOD_AI, Item
 from napari_harm3.report.comparison_tables import markdown_table
-from napari_harm3.report.page import RESEARCH_ONLY, warning_lines, write_page
+from napari_harm3.report.page import warning_lines, warnings, write_page
+from napari_harm3.report.tables import html_frame
 
 AUTHOR = "author"
 COMMAND = re.compile("`([^`]+)`")
@@ -20,6 +22,7 @@ CHECKLISTS = {
     "claim-2024": ("CLAIM, 2024 update", CLAIM),
     "tripod-ai-2024": ("TRIPOD+AI, 2024", TRIPOD_AI),
 }
+HEADER = ("No.", "Section", "Item", "Answer")
 HOW = (
     "The items are put in our own words: use the published checklist beside them. The "
     "answers come from the run folder. Where they say “author”, only the authors can."
@@ -61,17 +64,20 @@ def write_checklists(
     """
     record = read_run(run)
     known = facts(record) | dict(also or {})
-    red = warning_lines(
-        made_up=bool(record.about.get("made_up")),
-        untrained_encoder=bool(record.about.get("untrained_encoder")),
-    )
+    origin = {
+        name: bool(record.about.get(name)) for name in ("made_up", "untrained_encoder")
+    }
     written = {}
     for name, (title, items) in CHECKLISTS.items():
         found = answers(items, known)
         written[f"{name}.md"] = folder / f"{name}.md"
-        write_text(written[f"{name}.md"], as_markdown(title, found, red))
+        write_text(
+            written[f"{name}.md"], as_markdown(title, found, warning_lines(**origin))
+        )
         written[f"{name}.html"] = folder / f"{name}.html"
-        write_page(written[f"{name}.html"], title, _page(title, found, red))
+        write_page(
+            written[f"{name}.html"], title, _page(title, found, warnings(**origin))
+        )
     return written
 
 
@@ -86,13 +92,13 @@ def as_markdown(title: str, found: Sequence[Answer], red: Sequence[str]) -> str:
         ]
         for answer in found
     ]
-    table = markdown_table(["No.", "Section", "Item", "Answer"], lines)
+    table = markdown_table(HEADER, lines)
     warned = "".join(f"> **{text}**\n\n" for text in red)
     about = f"{_summary(found)} {HOW} {RESEARCH_ONLY}"
     return f"# {title}\n\n{about}\n\n{warned}{table}\n"
 
 
-def _page(title: str, found: Sequence[Answer], red: Sequence[str]) -> list[str]:
+def _page(title: str, found: Sequence[Answer], warned: str) -> list[str]:
     rows = "".join(
         f"<tr><td>{escape(answer.item.number)}</td>"
         f"<td>{escape(answer.item.section)}</td><td>{escape(answer.item.asks)}</td>"
@@ -103,12 +109,11 @@ def _page(title: str, found: Sequence[Answer], red: Sequence[str]) -> list[str]:
         )
         for answer in found
     )
-    head = "".join(f"<th>{name}</th>" for name in ("No.", "Section", "Item", "Answer"))
     return [
         f"<h1>{escape(title)}</h1>",
         f"<p class=soft>{_summary(found)} {HOW} {RESEARCH_ONLY}</p>",
-        *(f"<p class=warn>{text}</p>" for text in red),
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
+        warned,
+        html_frame(HEADER, rows),
     ]
 
 

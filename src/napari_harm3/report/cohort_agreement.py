@@ -7,28 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from napari_harm3.artifacts import write_bytes, write_csv
-from napari_harm3.explain.agreement import MEASURES, UNION
+from napari_harm3.explain.agreement import FALSE_ENERGY, MEASURES, UNION
 from napari_harm3.explain.agreement_cohort import (
-    AFTER,
     COLUMNS,
     MODEL,
     against,
     summary,
 )
 from napari_harm3.explain.link_table import ORIGIN
+from napari_harm3.notices import RESEARCH_ONLY
 from napari_harm3.report.agreement_tables import MAPS, NAMES, summary_html
-from napari_harm3.report.figures import ACCENT, INK, PAPER
-from napari_harm3.report.page import (
-    RESEARCH_ONLY,
-    as_png,
-    image,
-    warnings,
-    write_page,
-)
-from napari_harm3.report.tables import html_table, number
+from napari_harm3.report.look import ACCENT, INK, PAPER, origin_note, plain
+from napari_harm3.report.page import as_png, image, warnings, write_page
+from napari_harm3.report.tables import html_table, interval, number
 
 Row = Mapping[str, Any]
 
@@ -38,7 +33,8 @@ TABLES = {
     "against": "agreement-against.csv",
 }
 PAGE, FIGURE = "agreement.html", "agreement.png"
-AGAINST = ("measure", "baseline", "cases", "mean", "ci_low", "ci_high")
+AGAINST = ("measure", "baseline", "cases", "left_out", "mean", "ci_low", "ci_high")
+BEATS = ("measure", "baseline", "mean", "95 % CI", "cases", "volumes left out")
 
 FIGURES = (
     "mean",
@@ -54,6 +50,14 @@ FIGURES = (
 SHOWN = ("pointing_game_half_cell", "energy", "best_dice", "auc", "ap")
 """Measures of the figure: one of each question, on the scale from chance to ceiling."""
 
+COLOURS = {
+    MODEL: ACCENT,
+    "occlusion": "#007f5c",
+    "uniform": "#8d99ae",
+    "centre": "#a06a00",
+    "intensity": "#d55e00",
+    "difference": "#a3487f",
+}
 NOTHING = "No annotated lesion that a map could agree with."
 
 
@@ -69,15 +73,18 @@ def write_cohort_agreement(
     rows
         Of `explain.record.cohort_rows`.
     trained_on, made_up
-        What the model has learned from; the page says it.
+        What the model has learned from; the page and each row say it.
     """
-    means = summary([dict(row) for row in rows], measures=(*MEASURES, AFTER))
+    means = summary(rows, measures=(*MEASURES, FALSE_ENERGY))
     beats = _against(rows)
-    columns = list(means[0]) if means else ["measure"]
-    told = [{**row, ORIGIN: trained_on} for row in rows]
-    write_csv(out / TABLES["agreement"], told, (*COLUMNS, ORIGIN))
-    write_csv(out / TABLES["summary"], means, columns)
-    write_csv(out / TABLES["against"], beats, AGAINST)
+    tables = {
+        "agreement": (rows, COLUMNS),
+        "summary": (means, tuple(means[0]) if means else ("measure",)),
+        "against": (beats, AGAINST),
+    }
+    for name, (lines, columns) in tables.items():
+        told = [{**line, ORIGIN: trained_on} for line in lines]
+        write_csv(out / TABLES[name], told, (*columns, ORIGIN))
     picture = as_png(cohort_figure(means, made_up=made_up))
     write_bytes(out / FIGURE, picture)
     cases = len({row["case_id"] for row in rows})
@@ -90,7 +97,7 @@ def write_cohort_agreement(
         warnings(made_up=made_up, untrained_encoder=False),
         image(picture, "Normalised agreement of each map"),
         "<h2>The model's map minus each baseline's, volume by volume</h2>",
-        html_table(("measure", "baseline", "mean", "95 % CI", "cases"), _beats(beats)),
+        html_table(BEATS, _beats(beats)),
         "<h2>Every measure, every map</h2>",
         summary_html(means),
     ]
@@ -121,35 +128,11 @@ def cohort_figure(means: Sequence[Row], *, made_up: bool = False) -> Figure:
     axis.axvline(0, color="#9aa5b1", linewidth=1)
     axis.axvline(1, color="#9aa5b1", linewidth=1, linestyle="--")
     for place, name in enumerate(names):
-        rows = {row["measure"]: row for row in chosen if row["map"] == name}
-        there = [m for m in SHOWN if rows.get(m, {}).get("normalised") is not None]
-        centre = [rows[m]["normalised"] for m in there]
-        low, high = (
-            [rows[m][f"normalised_ci_{end}"] for m in there] for end in ("low", "high")
-        )
-        errors = [
-            [c - (e if e is not None else c) for c, e in zip(centre, low, strict=True)],
-            [
-                (e if e is not None else c) - c
-                for c, e in zip(centre, high, strict=True)
-            ],
-        ]
-        offset = (place - (len(names) - 1) / 2) * 0.8 / max(len(names), 1)
-        places = np.array([SHOWN.index(m) for m in there]) + offset
-        axis.errorbar(
-            centre,
-            places,
-            xerr=np.maximum(np.array(errors).reshape(2, -1), 0),
-            fmt="o" if name == MODEL else "s",
-            color=_colour(name),
-            markersize=7 if name == MODEL else 4.5,
-            linewidth=2 if name == MODEL else 1,
-            label=MAPS[name],
-        )
+        offset = (place - (len(names) - 1) / 2) * 0.8 / len(names)
+        _draw_map(axis, name, [row for row in chosen if row["map"] == name], offset)
+    plain(axis, "normalised: 0 is chance, 1 the ceiling of such cells")
     axis.set_yticks(range(len(SHOWN)), [NAMES[m] for m in SHOWN], color=INK)
     axis.invert_yaxis()
-    axis.set_xlabel("normalised: 0 is chance, 1 the ceiling of such cells", color=INK)
-    axis.spines[["top", "right"]].set_visible(False)
     if names:
         axis.legend(
             frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5)
@@ -158,35 +141,38 @@ def cohort_figure(means: Sequence[Row], *, made_up: bool = False) -> Figure:
         middle = (len(SHOWN) - 1) / 2
         axis.text(0.5, middle, NOTHING, ha="center", color=INK, backgroundcolor=PAPER)
         axis.set_xlim(-0.5, 1.5)
-    made = "Made-up cohort (phantom). " if made_up else ""
-    figure.supxlabel(
-        f"{made}Mean over volumes with 95 % intervals by case. Research use only.",
-        fontsize=8,
-        color="#b3261e" if made_up else INK,
-    )
+    origin, colour = origin_note(made_up=made_up)
+    text = f"Mean over volumes with 95 % intervals by case. {origin}"
+    figure.supxlabel(text, fontsize=8, color=colour)
     return figure
 
 
-def _colour(name: str) -> str:
-    colours = {
-        MODEL: ACCENT,
-        "occlusion": "#007f5c",
-        "uniform": "#8d99ae",
-        "centre": "#a06a00",
-        "intensity": "#d55e00",
-        "difference": "#a3487f",
-    }
-    return colours[name]
+def _draw_map(axis: Axes, name: str, rows: Sequence[Row], offset: float) -> None:
+    """Draw a map's figures on the lines of their measures; a lone case has no bar."""
+    there = [r for r in rows if r["measure"] in SHOWN and r["normalised"] is not None]
+    ends = ("normalised_ci_low", "normalised", "normalised_ci_high")
+    # None becomes not a number, of which no bar is drawn.
+    low, centre, high = np.array([[r[e] for r in there] for e in ends], dtype=float)
+    axis.errorbar(
+        centre,
+        np.array([SHOWN.index(r["measure"]) for r in there]) + offset,
+        # By rounding, an end may lie on the wrong side of the mean.
+        xerr=np.maximum([centre - low, high - centre], 0),
+        fmt="o" if name == MODEL else "s",
+        color=COLOURS[name],
+        markersize=7 if name == MODEL else 4.5,
+        linewidth=2 if name == MODEL else 1,
+        label=MAPS[name],
+    )
 
 
 def _against(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return by how much the model's map differs from each baseline, by measure."""
-    plain = [dict(row) for row in rows]
     others = [name for name in dict.fromkeys(r["map"] for r in rows) if name != MODEL]
     found = []
-    for measure in (*MEASURES, AFTER):
+    for measure in (*MEASURES, FALSE_ENERGY):
         for baseline in others:
-            row = against(plain, measure, baseline=baseline)
+            row = against(rows, measure, baseline=baseline)
             if row["cases"]:
                 found.append({"measure": measure, "baseline": baseline} | row)
     return found
@@ -198,10 +184,9 @@ def _beats(rows: Sequence[Row]) -> list[list[str]]:
             NAMES[row["measure"]],
             MAPS[row["baseline"]],
             number(row["mean"]),
-            "-"
-            if row["ci_low"] is None
-            else f"{number(row['ci_low'])} to {number(row['ci_high'])}",
+            interval(row["ci_low"], row["ci_high"]),
             str(row["cases"]),
+            str(row["left_out"]),
         ]
         for row in rows
         if row["measure"] in SHOWN

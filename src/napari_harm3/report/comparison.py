@@ -6,13 +6,13 @@ from pathlib import Path
 
 from napari_harm3.artifacts import write_bytes, write_csv, write_text
 from napari_harm3.errors import TrainingError
+from napari_harm3.notices import RESEARCH_ONLY
 from napari_harm3.report import comparison_tables as tables
 from napari_harm3.report.comparison_figures import figures
 from napari_harm3.report.comparison_look import marked
 from napari_harm3.report.comparison_records import records, subgroup_records
 from napari_harm3.report.comparison_rows import Comparison
 from napari_harm3.report.page import (
-    RESEARCH_ONLY,
     as_png,
     image,
     warning_lines,

@@ -11,21 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from napari_harm3.report.comparison_forest import forest_figure
-from napari_harm3.report.comparison_look import (
-    INK,
-    LINE,
-    PAPER,
-    SOFT,
-    Rows,
-    by_auc,
-)
-from napari_harm3.report.comparison_rows import MethodRow
+from napari_harm3.report.comparison_rows import MethodRow, Rows, by_auc
 from napari_harm3.report.comparison_sheets import (
     calibration_sheet,
     confusion_sheet,
     pr_sheet,
     roc_sheet,
 )
+from napari_harm3.report.look import INK, LINE, PAPER, SOFT, plain
 from napari_harm3.report.tables import number
 from napari_harm3.training.calibration import decision_curve, pooled
 from napari_harm3.training.curves import pr_points, roc_points
@@ -62,8 +55,8 @@ def overview_figure(rows: Rows, reference: str) -> Figure:
     """Return ROC and precision-recall curves, the best few methods named."""
     figure = Figure(figsize=(10.4, 4.5), facecolor=PAPER, layout="constrained")
     roc, pr = figure.subplots(1, 2)
-    _plain(roc, "False-positive rate", "Sensitivity")
-    _plain(pr, "Recall (sensitivity)", "Precision")
+    plain(roc, "False-positive rate", "Sensitivity")
+    plain(pr, "Recall (sensitivity)", "Precision")
     roc.plot([0, 1], [0, 1], color=LINE, linewidth=1)
     prevalence = rows[0].metrics["prevalence"]
     pr.axhline(prevalence, color=LINE, linewidth=1)
@@ -88,7 +81,7 @@ def decision_figure(rows: Rows, reference: str) -> Figure:
     """Return the net benefit of acting on each method, the best few named."""
     figure = Figure(figsize=(7.6, 4.4), facecolor=PAPER, layout="constrained")
     axis = figure.subplots()
-    _plain(axis, "Probability of pCR from which one acts", "Net benefit per case")
+    plain(axis, "Probability of pCR from which one acts", "Net benefit per case")
     prevalence = rows[0].metrics["prevalence"]
     for row, (colour, style), named in _in_front(rows, reference):
         curve = decision_curve(*pooled(row.folds))
@@ -123,13 +116,6 @@ def _in_front(
         (row, look, place < len(LINES))
         for place, (row, look) in enumerate(zip(ordered, looks, strict=False))
     ]
-
-
-def _plain(axis: Axes, x: str, y: str) -> None:
-    axis.set_xlabel(x, color=INK, fontsize=9)
-    axis.set_ylabel(y, color=INK, fontsize=9)
-    axis.tick_params(labelsize=8, colors=SOFT)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _legend(axis: Axes, place: str, title: str) -> None:

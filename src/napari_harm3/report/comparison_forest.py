@@ -3,19 +3,10 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from napari_harm3.report.comparison_look import (
-    INK,
-    KINDS,
-    LINE,
-    PAPER,
-    SOFT,
-    Rows,
-    by_auc,
-    kind_of,
-    p_text,
-)
-from napari_harm3.report.comparison_rows import MethodRow
-from napari_harm3.report.tables import number
+from napari_harm3.report.comparison_look import KINDS, kind_of
+from napari_harm3.report.comparison_rows import MethodRow, Rows, by_auc
+from napari_harm3.report.look import INK, LINE, PAPER, SOFT
+from napari_harm3.report.tables import p_text, with_interval
 
 
 def forest_figure(rows: Rows, reference: str) -> Figure:
@@ -72,8 +63,7 @@ def _forest_row(axis: Axes, place: int, row: MethodRow, *, bold: bool) -> None:
 
 def _forest_words(axis: Axes, place: int, row: MethodRow, *, bold: bool) -> None:
     entry = row.metrics["auc"]
-    low, high = entry["ci95"]
-    text = f"{number(entry['mean'])} [{number(low)}, {number(high)}]"
+    text = with_interval(entry["mean"], *entry["ci95"])
     _write(axis, 0.0, place, text, bold=bold)
     p = "reference" if row.against is None else p_text(row.against.p_holm)
     _write(axis, 0.76, place, p, bold=False)

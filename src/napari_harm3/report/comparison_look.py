@@ -1,12 +1,10 @@
-"""How a comparison looks: colours and marks, the order of methods, p values."""
-
-from collections.abc import Sequence
+"""How methods look in a comparison: the colour and mark of what each one sees."""
 
 from matplotlib.figure import Figure
 
 from napari_harm3.report.comparison_rows import MethodRow
+from napari_harm3.report.look import SOFT, origin_note
 
-INK, SOFT, LINE, PAPER = "#1d2733", "#5c6b7a", "#c9d1d9", "#ffffff"
 KINDS = {
     (): (SOFT, "d", "labels alone"),
     ("mri",): ("#0072b2", "s", "MRI"),
@@ -17,33 +15,11 @@ KINDS = {
 }
 """Colour (safe for the colour-blind), marker and name of what a method sees."""
 
-Rows = Sequence[MethodRow]
-
 
 def marked(figure: Figure, *, made_up: bool) -> None:
     """Write below a figure what it must not be parted from."""
-    text = "Made-up cohort (phantom). " if made_up else ""
-    figure.text(
-        1.0,
-        -0.002,
-        f"{text}Research use only.",
-        ha="right",
-        va="top",
-        fontsize=7,
-        color="#b3261e" if made_up else SOFT,
-    )
-
-
-def by_auc(rows: Rows) -> list[MethodRow]:
-    """Return the rows, the best mean AUC first."""
-    return sorted(rows, key=lambda row: -(row.metrics["auc"]["mean"] or 0))
-
-
-def p_text(p: float | None) -> str:
-    """Return a p value as people print it."""
-    if p is None:
-        return "-"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    text, colour = origin_note(made_up=made_up)
+    figure.text(1.0, -0.002, text, ha="right", va="top", fontsize=7, color=colour)
 
 
 def kind_of(row: MethodRow) -> tuple[str, str, str]:

@@ -1,8 +1,8 @@
 """What a comparison of methods is told: one row a method, nothing computed here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from napari_harm3.training.metrics import FoldScores
 from napari_harm3.training.statistics import Against
@@ -36,6 +36,9 @@ class Cost:
     """Of one case, forward."""
 
     seconds_per_epoch: float | None = None
+    timed: Literal["CPU", "GPU"] = "CPU"
+    """Whose seconds they are: of a processor, or of the clock beside a GPU."""
+
     peak_memory_mb: float | None = None
 
 
@@ -67,6 +70,14 @@ class MethodRow:
     def inputs(self) -> str:
         """The modalities, for people."""
         return " + ".join(NAMES.get(name, name) for name in self.modalities)
+
+
+Rows = Sequence[MethodRow]
+
+
+def by_auc(rows: Iterable[MethodRow]) -> list[MethodRow]:
+    """Return the rows, the best mean AUC first."""
+    return sorted(rows, key=lambda row: -(row.metrics["auc"]["mean"] or 0))
 
 
 @dataclass(frozen=True, kw_only=True)

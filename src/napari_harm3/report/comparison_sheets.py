@@ -6,17 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from napari_harm3.report.comparison_look import (
-    INK,
-    LINE,
-    PAPER,
-    SOFT,
-    Rows,
-    by_auc,
-    colour_of,
-)
-from napari_harm3.report.comparison_rows import MethodRow
-from napari_harm3.report.tables import number
+from napari_harm3.report.comparison_look import colour_of
+from napari_harm3.report.comparison_rows import MethodRow, Rows, by_auc
+from napari_harm3.report.look import INK, LINE, PAPER, SOFT
+from napari_harm3.report.tables import METRICS, number
 from napari_harm3.training.calibration import (
     calibration,
     confusion,
@@ -28,31 +21,18 @@ from napari_harm3.training.curves import pr_points, roc_points
 COLUMNS = 5
 SHOWN_BINS = 10
 Draw = Callable[[Axes, MethodRow], None]
+Points = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def roc_sheet(rows: Rows) -> Figure:
     """Return the ROC curve of each method in front of all others."""
-    every = [roc_points(*pooled(row.folds)) for row in rows]
-
-    def draw(axis: Axes, row: MethodRow) -> None:
-        for curve in every:
-            axis.plot(*curve, color=LINE, linewidth=0.5)
-        axis.plot(*roc_points(*pooled(row.folds)), color=colour_of(row), linewidth=1.8)
-        _say(axis, f"AUC {number(row.metrics['auc']['mean'])}", "right", 0.06)
-
+    draw = _in_front(rows, roc_points, "auc", "right")
     return _sheet(rows, draw, "False-positive rate", "Sensitivity")
 
 
 def pr_sheet(rows: Rows) -> Figure:
     """Return the precision-recall curve of each method in front of all others."""
-    every = [pr_points(*pooled(row.folds)) for row in rows]
-
-    def draw(axis: Axes, row: MethodRow) -> None:
-        for curve in every:
-            axis.plot(*curve, color=LINE, linewidth=0.5)
-        axis.plot(*pr_points(*pooled(row.folds)), color=colour_of(row), linewidth=1.8)
-        _say(axis, f"AP {number(row.metrics['ap']['mean'])}", "left", 0.06)
-
+    draw = _in_front(rows, pr_points, "ap", "left")
     return _sheet(rows, draw, "Recall", "Precision")
 
 
@@ -100,6 +80,19 @@ def confusion_sheet(rows: Rows) -> Figure:
         axis.set_yticks([0, 1], ["pCR", "no"])
 
     return _sheet(rows, draw, "Said", "True", ticks=False)
+
+
+def _in_front(rows: Rows, points: Points, key: str, side: str) -> Draw:
+    """Return what draws a method's curve over the others', and says its metric."""
+    every = [points(*pooled(row.folds)) for row in rows]
+
+    def draw(axis: Axes, row: MethodRow) -> None:
+        for curve in every:
+            axis.plot(*curve, color=LINE, linewidth=0.5)
+        axis.plot(*points(*pooled(row.folds)), color=colour_of(row), linewidth=1.8)
+        _say(axis, f"{METRICS[key]} {number(row.metrics[key]['mean'])}", side, 0.06)
+
+    return draw
 
 
 def _sheet(rows: Rows, draw: Draw, x: str, y: str, *, ticks: bool = True) -> Figure:

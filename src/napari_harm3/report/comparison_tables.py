@@ -4,9 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from napari_harm3.report.comparison_look import by_auc, p_text
-from napari_harm3.report.comparison_rows import Comparison, MethodRow
-from napari_harm3.report.tables import METRICS, number
+from napari_harm3.report.comparison_rows import Comparison, MethodRow, Rows, by_auc
+from napari_harm3.report.tables import (
+    METRICS,
+    html_frame,
+    interval,
+    number,
+    p_text,
+    with_interval,
+)
 from napari_harm3.training.calibration import calibration, confusion
 from napari_harm3.training.subgroups import Subgroup
 
@@ -42,7 +48,7 @@ class Cell:
         return f"{main} {self.interval}".strip()
 
 
-def metric_cells(rows: Sequence[MethodRow]) -> list[dict[str, Cell]]:
+def metric_cells(rows: Rows) -> list[dict[str, Cell]]:
     """Return the cells of each row by metric."""
     best = {key: _best(rows, key) for key in ORDER}
     return [{key: _cell(row, key, best[key]) for key in ORDER} for row in rows]
@@ -112,7 +118,7 @@ def against_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
             found.spe_p,
         )
         gap = found.auc.difference
-        text = "-" if gap is None else f"{gap:+.3f} {_interval(*found.auc.ci95)}"
+        text = "-" if gap is None else f"{gap:+.3f} {interval(*found.auc.ci95)}"
         lines.append([row.title, text, *map(p_text, p_values)])
     return head, lines
 
@@ -147,8 +153,8 @@ def cost_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
             row.title,
             short(row.cost.parameters),
             short(row.cost.flops),
-            _plain(row.cost.seconds_per_epoch, "{:.1f}"),
-            _plain(row.cost.peak_memory_mb, "{:,.0f}"),
+            _formatted(row.cost.seconds_per_epoch, f"{{:.1f}} ({row.cost.timed})"),
+            _formatted(row.cost.peak_memory_mb, "{:,.0f}"),
         ]
         for row in by_auc(comparison.rows)
     ]
@@ -211,18 +217,18 @@ def short(value: int | None) -> str:
 
 def _cell(row: MethodRow, key: str, best: str | None) -> Cell:
     entry = row.metrics[key]
-    mean = number(entry["mean"])
+    mean, (low, high) = number(entry["mean"]), entry["ci95"]
     spread = "" if entry["sd"] is None else f" ({number(entry['sd'])})"
     said = row.reported is not None and key in PAPER
     return Cell(
         main=mean + spread,
-        interval=_interval(*entry["ci95"]),
+        interval="" if low is None else interval(low, high),
         paper=f"{getattr(row.reported, PAPER[key]):.4f}" if said else "",
         best=mean == best,
     )
 
 
-def _best(rows: Sequence[MethodRow], key: str) -> str | None:
+def _best(rows: Rows, key: str) -> str | None:
     """Return the best figure as printed, so that what looks equal is equal."""
     means = [row.metrics[key]["mean"] for row in rows]
     given = [mean for mean in means if mean is not None]
@@ -230,7 +236,7 @@ def _best(rows: Sequence[MethodRow], key: str) -> str | None:
     return number(choose(given)) if len(given) > 1 else None
 
 
-def _nobody(rows: Sequence[MethodRow]) -> str:
+def _nobody(rows: Rows) -> str:
     """Return the row of the method that always says "no"."""
     share, majority = rows[0].metrics["prevalence"], rows[0].metrics["majority_acc"]
     same = {number(row.metrics["prevalence"]) for row in rows}
@@ -257,15 +263,11 @@ def _group_cells(group: Subgroup) -> list[str]:
     prevalence = f"{group.positives} ({group.prevalence:.0%})"
     if group.note:
         return [prevalence, group.note, "-", "-"]
-    text = f"{number(group.auc)} {_interval(*group.ci95)}"
+    text = with_interval(group.auc, *group.ci95)
     return [prevalence, text, number(group.sen), number(group.spe)]
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None else f"[{number(low)}, {number(high)}]"
-
-
-def _plain(value: float | None, form: str) -> str:
+def _formatted(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
@@ -274,8 +276,4 @@ def _text_cell(text: str) -> str:
 
 
 def _table(head: Sequence[str], body: str) -> str:
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    return (
-        "<div class=scroll><table class=methods><thead><tr>"
-        f"{cells}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return f"<div class=scroll>{html_frame(head, body, style='methods')}</div>"

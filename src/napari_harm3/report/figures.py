@@ -1,19 +1,18 @@
 """Figures of a run: how it discriminates, and how it was trained."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from napari_harm3.report.look import ACCENT, PAPER, plain
 from napari_harm3.training.curves import roc_points
-
-INK, PAPER, ACCENT = "#1d2733", "#ffffff", "#2a6f97"
 
 
 def roc_figure(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Return the ROC curve of each fold, from labels and scores."""
-    figure, axis = _plain("False-positive rate", "Sensitivity")
+    figure, axis = _framed("False-positive rate", "Sensitivity")
     axis.plot([0, 1], [0, 1], color="#9aa5b1", linewidth=1, linestyle="--")
     for number, (label, score) in enumerate(folds):
         if len(np.unique(label)) == 2:
@@ -30,7 +29,7 @@ def roc_figure(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figure:
 
 def training_figure(logs: Mapping[int, Sequence[Mapping[str, str]]]) -> Figure:
     """Return the loss of each fold, epoch by epoch, from its ``log.csv``."""
-    figure, axis = _plain("Epoch", "Loss")
+    figure, axis = _framed("Epoch", "Loss")
     for fold, rows in logs.items():
         epochs = [int(row["epoch"]) + 1 for row in rows]
         axis.plot(epochs, [float(row["loss"]) for row in rows], label=f"fold {fold}")
@@ -40,18 +39,16 @@ def training_figure(logs: Mapping[int, Sequence[Mapping[str, str]]]) -> Figure:
 
 def score_figure(label: np.ndarray, score: np.ndarray) -> Figure:
     """Return how the held-out scores of both classes lie."""
-    figure, axis = _plain("Held-out probability of pCR", "Cases")
-    bins = np.linspace(0, 1, 21)
+    figure, axis = _framed("Held-out probability of pCR", "Cases")
+    bins = np.linspace(0, 1, 21).tolist()
     for value, name, colour in ((0, "no pCR", "#8d99ae"), (1, "pCR", ACCENT)):
         axis.hist(score[label == value], bins, alpha=0.7, label=name, color=colour)
     axis.legend(frameon=False, fontsize=8)
     return figure
 
 
-def _plain(x: str, y: str) -> tuple[Figure, Any]:
+def _framed(x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.4, 3.6), facecolor=PAPER, layout="constrained")
     axis = figure.subplots()
-    axis.set_xlabel(x, color=INK)
-    axis.set_ylabel(y, color=INK)
-    axis.spines[["top", "right"]].set_visible(False)
+    plain(axis, x, y)
     return figure, axis

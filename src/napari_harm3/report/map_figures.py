@@ -1,10 +1,9 @@
 """The paper's Fig. 2 for one case, and the same of maps beside the model's own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
@@ -12,11 +11,17 @@ from matplotlib.figure import Figure
 
 from napari_harm3.cohort.case import ROLES, TITLES
 from napari_harm3.explain.case import ExplainedVolume, Explanation
-from napari_harm3.explain.cells import CellGrid
-from napari_harm3.explain.config import ExplainConfig
-from napari_harm3.explain.other_maps import OtherMap, OtherMaps
-from napari_harm3.mri.display import ZYX_OF_RAS, DisplayGrid, display_grid
-from napari_harm3.report.figures import INK, PAPER
+from napari_harm3.explain.cells import VolumeMaps
+from napari_harm3.explain.config import KIND_TITLES, ExplainConfig
+from napari_harm3.notices import RESEARCH_ONLY
+from napari_harm3.report.look import INK, PAPER
+from napari_harm3.report.map_slices import (
+    SliceView,
+    draw_borders,
+    shown_on,
+    slice_view,
+    span_of,
+)
 from napari_harm3.report.slide_figure import heading_of, slide_figure
 
 ANNOTATION = "#36d7b7"
@@ -46,9 +51,6 @@ SIGNED = LinearSegmentedColormap.from_list(
 LEAST = 0.15
 """Share of the peak below which nothing is drawn."""
 
-MOST_CELLS = 16
-"""Borders are drawn of maps with no more cells than this along an axis."""
-
 HEADING = 0.55
 """Height of the strip above the pictures, inches."""
 
@@ -60,12 +62,6 @@ METHODS = {
     "xgradcam": "XGrad-CAM",
 }
 TARGETS = {"pcr": "pCR", "non-pcr": "no pCR", "contrast": "pCR against no pCR"}
-KIND_NAMES = {
-    "occlusion": "Occlusion",
-    "inherent": "Inherent part",
-    "variant": "Variant part",
-    "cross": "Cross-reconstruction",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +69,7 @@ class _Row:
     """Maps of one kind, on one scale."""
 
     name: str
-    maps: Mapping[str, OtherMap]
+    maps: VolumeMaps
     scale: str
     """What its colours count, for the bar beside it."""
 
@@ -95,25 +91,6 @@ class _Row:
         return Normalize(-peak if self.signed else LEAST * peak, peak)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _View:
-    """One slice of a volume, and what lies on it."""
-
-    grid: DisplayGrid
-    slice: int
-    image: Float[np.ndarray, "Y X"]
-    mask: Bool[np.ndarray, "Y X"] | None
-
-    @property
-    def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom, top in LPS mm."""
-        grid = self.grid
-        height, width = grid.shape[1] * grid.scale[1], grid.shape[2] * grid.scale[2]
-        left = grid.translate[2] - grid.scale[2] / 2
-        top = grid.translate[1] - grid.scale[1] / 2
-        return left, left + width, top + height, top
-
-
 def map_name(config: ExplainConfig) -> str:
     """Return what a map is, for people."""
     layer = "" if config.layer == "last" else f" of {config.layer}"
@@ -133,7 +110,7 @@ def explanation_figure(explanation: Explanation) -> Figure:
 
 
 def other_maps_figure(
-    explanation: Explanation, others: Mapping[str, OtherMaps]
+    explanation: Explanation, others: Mapping[str, VolumeMaps]
 ) -> Figure:
     """Return the model's own maps, those beside them by kind, and the annotations.
 
@@ -150,7 +127,7 @@ def other_maps_figure(
     }
     rows = [
         _Row(
-            name=KIND_NAMES[kind],
+            name=KIND_TITLES[kind],
             maps=maps,
             scale=scales.get(kind, "distance from the volume's mean"),
         )
@@ -162,10 +139,7 @@ def other_maps_figure(
 
 
 def _own(explanation: Explanation) -> _Row:
-    maps = {
-        role: OtherMap(heat=volume.heat, cells=volume.cells)
-        for role, volume in explanation.volumes.items()
-    }
+    maps = {role: one.map for role, one in explanation.volumes.items()}
     name = METHODS[explanation.config.method]
     return _Row(name=name, maps=maps, scale="evidence")
 
@@ -178,8 +152,8 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
     below = (0, 0, 1, 1 - HEADING / height)
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.02, rect=below)
     axes = figure.subplots(count, len(ROLES), squeeze=False)
-    views = {role: _view(one) for role, one in explanation.volumes.items()}
-    span = _span(views.values())
+    views = {role: slice_view(one) for role, one in explanation.volumes.items()}
+    span = span_of(views.values())
     for column, role in enumerate(ROLES):
         axes[0, column].set_title(TITLES[role], color=INK, fontsize=11)
         for axis in axes[:, column]:
@@ -214,39 +188,11 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
     heading.set_in_layout(False)
     figure.supxlabel(
         f"{note}; one cell is {cell} mm (z, y, x), thin lines are its borders. Below: "
-        "voxel annotation. Research use only.",
+        f"voxel annotation. {RESEARCH_ONLY}",
         color=INK,
         fontsize=9,
     )
     return figure
-
-
-def _view(explained: ExplainedVolume) -> _View:
-    grid = display_grid(explained.volume)
-    heat, mask = np.abs(_shown(grid, explained.heat)), None
-    if explained.annotation is not None:
-        mask = grid.show(explained.annotation, order=0) > 0
-    number = _telling_slice(heat, mask)
-    return _View(
-        grid=grid,
-        slice=number,
-        image=grid.show(explained.volume.array)[number],
-        mask=None if mask is None else mask[number],
-    )
-
-
-def _telling_slice(heat: Float[np.ndarray, "Z Y X"], mask: np.ndarray | None) -> int:
-    """Return the slice with most annotation, else with most heat, else the middle."""
-    for field in (mask, heat):
-        if field is not None and field.any():
-            return int(field.sum(axis=(1, 2)).argmax())
-    return len(heat) // 2
-
-
-def _span(views: Iterable[_View]) -> float:
-    """Return the edge of a square that every slice fits in, in mm."""
-    edges = [abs(a - b) for v in views for a, b in (v.extent[:2], v.extent[2:])]
-    return max(edges, default=1.0)
 
 
 def _frame(axis: Axes) -> None:
@@ -257,7 +203,7 @@ def _frame(axis: Axes) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _draw_image(axis: Axes, view: _View, span: float) -> None:
+def _draw_image(axis: Axes, view: SliceView, span: float) -> None:
     low, high = np.percentile(view.image, (1, 99.7))
     axis.imshow(
         view.image,
@@ -276,13 +222,13 @@ def _draw_image(axis: Axes, view: _View, span: float) -> None:
 
 
 def _draw_map(
-    axis: Axes, view: _View, row: _Row, role: str, explained: ExplainedVolume
+    axis: Axes, view: SliceView, row: _Row, role: str, explained: ExplainedVolume
 ) -> None:
     one = row.maps.get(role)
     if one is None:
         _caption(axis, "no map of this volume")
         return
-    shown = _shown(view.grid, one.heat)
+    shown = shown_on(view.grid, one.heat)
     heat = shown[view.slice]
     if row.peak > 0 and one.heat.any():
         axis.imshow(
@@ -292,7 +238,7 @@ def _draw_map(
             extent=view.extent,
             interpolation="nearest",
         )
-        _borders(axis, view, one.cells, explained)
+        draw_borders(axis, view, one.cells, explained)
     if not one.heat.any():
         _caption(axis, "no positive evidence")
     elif np.abs(heat).max() < LEAST * row.peak:
@@ -306,67 +252,7 @@ def _draw_map(
         )
 
 
-def _shown(
-    grid: DisplayGrid, heat: Float[np.ndarray, "X Y Z"]
-) -> Float[np.ndarray, "Z Y X"]:
-    """Return a map as it is drawn: zero beyond a tilted volume, even if signed."""
-    shown = grid.show(np.maximum(heat, 0))
-    return shown - grid.show(np.maximum(-heat, 0)) if heat.min() < 0 else shown
-
-
-def _borders(
-    axis: Axes, view: _View, cells: CellGrid, explained: ExplainedVolume
-) -> None:
-    """Draw where one cell ends and the next begins, as far as the model sees."""
-    if max(cells.shape) > MOST_CELLS:
-        return
-    index = _cells_at(view, cells, explained)
-    first, last = cells.view[:, :, None, None]
-    depth = np.minimum(index - first, last - index).min(axis=0)
-    for along, count in zip(index, cells.shape, strict=True):
-        seen = np.ma.masked_array(along, depth < 0)
-        levels = np.arange(count - 1) + 0.5
-        _thin_lines(axis, view, seen, levels)
-    _thin_lines(axis, view, depth, np.zeros(1))
-
-
-def _cells_at(
-    view: _View, cells: CellGrid, explained: ExplainedVolume
-) -> Float[np.ndarray, "3 Y X"]:
-    """Return where each pixel of a slice lies, counted in cells along z, y, x."""
-    grid = view.grid
-    _, height, width = grid.shape
-    z, y, x = np.broadcast_arrays(
-        np.full((1, 1), view.slice), np.arange(height)[:, None], np.arange(width)[None]
-    )
-    shown = np.diag([*grid.scale, 1.0])
-    shown[:3, 3] = grid.translate
-    to_native = np.linalg.inv(ZYX_OF_RAS @ explained.volume.affine) @ shown
-    matrix = np.linalg.inv(cells.affine) @ explained.place.affine @ to_native
-    place = np.stack([z, y, x, np.ones_like(z)])
-    return np.einsum("ij,jyx->iyx", matrix[:3], place)
-
-
-def _thin_lines(
-    axis: Axes,
-    view: _View,
-    field: Float[np.ndarray, "Y X"],
-    levels: Float[np.ndarray, "n"],
-) -> None:
-    crossed = levels[(levels > field.min()) & (levels < field.max())]
-    if len(crossed):
-        axis.contour(
-            field,
-            levels=crossed,
-            colors="white",
-            linewidths=0.6,
-            alpha=0.35,
-            extent=view.extent,
-            origin="upper",
-        )
-
-
-def _draw_annotation(axis: Axes, view: _View, explained: ExplainedVolume) -> None:
+def _draw_annotation(axis: Axes, view: SliceView, explained: ExplainedVolume) -> None:
     if view.mask is None or explained.annotation is None:
         _caption(axis, "not annotated")
     elif not explained.annotation.any():

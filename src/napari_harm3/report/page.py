@@ -1,8 +1,10 @@
 """A page: one HTML file that needs no network and prints well."""
 
 import base64
+import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -10,23 +12,20 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from napari_harm3.artifacts import write_text
+from napari_harm3.errors import ModelError
+from napari_harm3.notices import MADE_UP, UNTRAINED
 
 STYLE = files("napari_harm3.report") / "page.css"
-RESEARCH_ONLY = "Research use only; not a medical device."
-MADE_UP = (
-    "Trained on a made-up cohort (phantom): nothing here says anything about a real "
-    "patient."
-)
-UNTRAINED = "The slide encoder is untrained: its weights are drawn from seed 0."
 
 
 def write_page(
     out: Path, title: str, parts: Sequence[str], *, wide: bool = False
 ) -> None:
     """Write a page from pieces of HTML."""
+    style = STYLE.read_text(encoding="utf-8")
     page = (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        f"<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head>"
+        f"<title>{escape(title)}</title><style>{style}</style></head>"
         f"<body{' class=wide' if wide else ''}>{''.join(parts)}</body></html>\n"
     )
     write_text(out, page)
@@ -42,6 +41,26 @@ def warnings(*, made_up: bool, untrained_encoder: bool) -> str:
     """Return the same in red, as HTML."""
     lines = warning_lines(made_up=made_up, untrained_encoder=untrained_encoder)
     return "".join(f"<p class=warn>{text}</p>" for text in lines)
+
+
+@contextmanager
+def readable(folder: Path, name: str) -> Iterator[None]:
+    """Say of whatever a damaged file breaks which file it is."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, csv.Error) as error:
+        raise ModelError(
+            f"{folder.name}/{name} is damaged: copy it again, or make it again."
+        ) from error
+
+
+def cards(figures: Iterable[tuple[str, str]]) -> str:
+    """Return figures in large print, each with its name."""
+    each = (
+        f"<div class=card><b>{escape(value)}</b>{escape(name)}</div>"
+        for name, value in figures
+    )
+    return f"<div class=cards>{''.join(each)}</div>"
 
 
 def image(png: bytes, alt: str) -> str:

@@ -5,12 +5,12 @@ then with the prediction in sight. Beside the files stands one table of the late
 on every case.
 """
 
-import json
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from napari_harm3.artifacts import write_csv, write_json
@@ -65,6 +65,10 @@ class ReviewRecord:
     time: str = Field(default_factory=lambda: datetime.now(UTC).isoformat())
 
 
+REVIEWS = TypeAdapter(dict[str, list[ReviewRecord]])
+"""What a case's file holds."""
+
+
 def save_review(folder: Path, record: ReviewRecord) -> Path:
     """Add a record to the case's file, atomically, and renew the table.
 
@@ -82,8 +86,8 @@ def save_review(folder: Path, record: ReviewRecord) -> Path:
     path = _file(folder, record.case_id)
     earlier = [to_plain(one) for one in _read(path) if not one.draft]
     write_json(path, {"reviews": [*earlier, to_plain(record)]})
-    latest, _ = load_reviews(folder)
-    rows = [to_plain(one) for one in latest.values()]
+    said, _ = load_reviews(folder)
+    rows = [to_plain(records[-1]) for records in said.values()]
     flat = [{**row, "flags": "; ".join(row["flags"])} for row in rows]
     write_csv(folder / TABLE, flat, list(to_plain(record)))
     return path
@@ -101,9 +105,14 @@ def load_review(folder: Path, case_id: str) -> ReviewRecord | None:
     return records[-1] if records else None
 
 
-def load_reviews(folder: Path) -> tuple[dict[str, ReviewRecord], list[str]]:
-    """Return the latest record of every case, and what is wrong with other files."""
-    latest, faults = {}, []
+def load_reviews(
+    folder: Path,
+) -> tuple[dict[str, tuple[ReviewRecord, ...]], list[str]]:
+    """Return what was said of every case, in order, and what other files suffer from.
+
+    No case is without a record.
+    """
+    said, faults = {}, []
     for path in sorted(folder.glob("*.json")):
         try:
             records = _read(path)
@@ -111,8 +120,21 @@ def load_reviews(folder: Path) -> tuple[dict[str, ReviewRecord], list[str]]:
             faults.append(str(error))
             continue
         if records:
-            latest[records[-1].case_id] = records[-1]
-    return latest, faults
+            said[records[-1].case_id] = tuple(records)
+    return said, faults
+
+
+def set_review_aside(folder: Path, case_id: str) -> Path:
+    """Rename a case's file, so that the case can be reviewed anew; return the new one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be renamed.
+    """
+    path = _file(folder, case_id)
+    names = (path.with_name(f"{path.name}.damaged-{number}") for number in count(1))
+    return path.rename(next(name for name in names if not name.exists()))
 
 
 def _file(folder: Path, case_id: str) -> Path:
@@ -123,10 +145,9 @@ def _read(path: Path) -> list[ReviewRecord]:
     if not path.exists():
         return []
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))["reviews"]
-        return TypeAdapter(list[ReviewRecord]).validate_json(json.dumps(plain))
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        return REVIEWS.validate_json(path.read_bytes())["reviews"]
+    except (OSError, ValueError, KeyError) as error:
         raise Harm3Error(
-            f"{path.name} is no review that can be read: move it away, and review the "
-            "case again."
+            f"{Path(*path.parts[-3:])} is no review that can be read: set it aside in "
+            "the Review panel, or move it away, and review the case again."
         ) from error

@@ -1,39 +1,33 @@
-"""One page about a run or a case: a single HTML file that needs no network."""
+"""The page of a run."""
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from napari_harm3.cohort.case import TITLES
 from napari_harm3.config import read_toml, to_toml
 from napari_harm3.errors import ModelError
 from napari_harm3.models.checkpoint import ABOUT, read_about
-from napari_harm3.report.agreement_tables import agreement_html, summary_html
-from napari_harm3.report.case_report import ABOUT as EXPLANATION
-from napari_harm3.report.case_report import (
-    ALSO_FIGURE,
-    CHECKS_FIGURE,
-    read_checks,
-    read_explanation,
-    verdicts,
-)
+from napari_harm3.notices import RESEARCH_ONLY
+from napari_harm3.report.agreement_tables import summary_html
+from napari_harm3.report.case_report import case_part
 from napari_harm3.report.cohort_agreement import FIGURE, TABLES, read_summary
-from napari_harm3.report.figures import (
-    roc_figure,
-    score_figure,
-    training_figure,
+from napari_harm3.report.figures import roc_figure, score_figure, training_figure
+from napari_harm3.report.page import (
+    as_png,
+    cards,
+    details,
+    image,
+    readable,
+    warnings,
+    write_page,
 )
-from napari_harm3.report.page import as_png, details, image, warnings, write_page
 from napari_harm3.report.tables import html_table, metrics_rows, number
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.held_out import HeldOut, read_held_out
 from napari_harm3.training.run import fold_folders, origin_of
-
-EXPLAINED = f"{EXPLANATION}, or what it names,"
 
 
 def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -> None:
@@ -50,19 +44,22 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
     pairs = [(fold.label, fold.score) for fold in found.folds]
     cases = len(set(found.case_id))  # which repeats hold out more than once
     metrics = _metrics(run)
-    with _readable(run, "metrics.json"):
+    with readable(run, "metrics.json"):
+        rows = metrics_rows(metrics)
         told = [
             (
                 f"<p class=soft>{cases} cases of {escape(about['trained_on'])}, "
                 f"{metrics['prevalence']:.1%} pCR; {folds} folds by patient, held-out "
-                "predictions only. Research use only; not a medical device.</p>"
+                f"predictions only. {RESEARCH_ONLY}</p>"
             ),
             warnings(
                 made_up=about["made_up"], untrained_encoder=about["untrained_encoder"]
             ),
-            _cards(metrics),
+            cards(
+                (f"{name}, {interval}", mean) for name, mean, _, interval, _ in rows[:5]
+            ),
             "<h2>Metrics</h2>",
-            html_table(("", "mean", "sd", "95 % CI", "pooled"), metrics_rows(metrics)),
+            html_table(("", "mean", "sd", "95 % CI", "pooled"), rows),
             (
                 "<p class=soft>Mean and sd over folds; interval by bootstrap within "
                 "fold and class. Positive is pCR, decisions at 0.5. Always saying "
@@ -89,50 +86,6 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
     write_page(out, f"{config.method}: report", parts)
 
 
-def write_case_report(
-    run: Path, out: Path, case_id: str, *, explanation: Path | None = None
-) -> None:
-    """Write the page of one case of a run.
-
-    Raises
-    ------
-    ModelError
-        If the run has no such case, the explanation is another case's, or a file that
-        is told is damaged.
-    """
-    found, about = read_held_out(run), origin_of(run)
-    if case_id not in found.case_id:
-        raise ModelError(f"{run.name} has no held-out prediction of '{case_id}'.")
-    row = found.case_id.index(case_id)
-    parts = [
-        f"<h1>{escape(case_id)}</h1>",
-        (
-            f"<p class=soft>Predicted by fold {found.fold[row]}, which held it out. "
-            "Research use only; not a medical device.</p>"
-        ),
-        warnings(
-            made_up=about["made_up"], untrained_encoder=about["untrained_encoder"]
-        ),
-        "<div class=cards>"
-        + _card("p(pCR)", f"{found.score[row]:.3f}")
-        + _card("label", "pCR" if found.label[row] else "no pCR")
-        + "</div>",
-        _case_part(explanation, case_id) if explanation is not None else "",
-    ]
-    write_page(out, f"{case_id}: report", parts)
-
-
-@contextmanager
-def _readable(folder: Path, name: str) -> Iterator[None]:
-    """Say of whatever a damaged file breaks which file it is."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, csv.Error) as error:
-        raise ModelError(
-            f"{folder.name}/{name} is damaged: copy it again, or make it again."
-        ) from error
-
-
 def _metrics(run: Path) -> dict[str, Any]:
     try:
         text = (run / "metrics.json").read_text(encoding="utf-8")
@@ -147,7 +100,7 @@ def _metrics(run: Path) -> dict[str, Any]:
 def _loss_figure(run: Path) -> str:
     """Return the loss by epoch; nothing of a method that is fitted without any."""
     logs: dict[int, list[dict[str, str]]] = {}
-    with _readable(run, "fold-*/log.csv"):
+    with readable(run, "fold-*/log.csv"):
         for fold, folder in enumerate(fold_folders(run)):
             if (folder / "log.csv").exists():
                 with (folder / "log.csv").open(newline="", encoding="utf-8") as stream:
@@ -155,27 +108,12 @@ def _loss_figure(run: Path) -> str:
         return image(as_png(training_figure(logs)), "Training loss") if logs else ""
 
 
-def _cards(metrics: Mapping[str, Any]) -> str:
-    rows = metrics_rows(metrics)[:5]
-    return (
-        "<div class=cards>"
-        + "".join(
-            _card(f"{name}, {interval}", mean) for name, mean, _, interval, _ in rows
-        )
-        + "</div>"
-    )
-
-
-def _card(name: str, value: str) -> str:
-    return f"<div class=card><b>{escape(value)}</b>{escape(name)}</div>"
-
-
 def _fold_table(run: Path) -> str:
     rows = []
     for folder in fold_folders(run):
         about = read_about(folder)
         names = ("auc", "auc_without_mri", "auc_without_wsi")
-        with _readable(folder, ABOUT):
+        with readable(folder, ABOUT):
             figures = [number(about.get(name)) for name in names]
             rows.append([str(about["fold"]), *figures, f"{about['threshold']:.2f}"])
     header = ("fold", "AUC", "slide only", "MRI only", "inner threshold")
@@ -184,7 +122,7 @@ def _fold_table(run: Path) -> str:
 
 def _explained_part(folder: Path) -> str:
     """Tell an explanation folder: of one case, or of a cohort."""
-    with _readable(folder, TABLES["summary"]):
+    with readable(folder, TABLES["summary"]):
         rows = read_summary(folder)
         if rows is not None:
             picture = (folder / FIGURE).read_bytes()
@@ -193,47 +131,7 @@ def _explained_part(folder: Path) -> str:
                 + image(picture, "Normalised agreement of each map")
                 + summary_html(rows)
             )
-    return _case_part(folder)
-
-
-def _case_part(folder: Path, case_id: str | None = None) -> str:
-    """Tell the explanation of a case, of the one that is named if any is."""
-    with _readable(folder, EXPLAINED):
-        about = read_explanation(folder)
-        explained = about["case_id"]
-    if case_id not in (None, explained):
-        raise ModelError(
-            f"{folder.name} explains {explained}, not {case_id}: give the folder of "
-            f"{case_id}."
-        )
-    with _readable(folder, EXPLAINED):
-        return _maps_part(folder, about)
-
-
-def _maps_part(folder: Path, about: Mapping[str, Any]) -> str:
-    cell = " x ".join(f"{mm:.0f}" for mm in about["cell_mm"])
-    parts = [
-        f"<h2>Where the model looks: {escape(about['case_id'])}</h2>",
-        (
-            f"<p>p(pCR) {about['probability']:.3f} ({escape(about['seen'])}). "
-            f"A cell of the map is {cell} mm (z, y, x).</p>"
-        ),
-        image((folder / "figure.png").read_bytes(), "Heat maps above annotations"),
-    ]
-    checks = verdicts(read_checks(folder))
-    if checks:
-        parts.append("<h2>Can the map be trusted?</h2>")
-        parts += [f"<p>{escape(one['verdict'])}</p>" for one in checks.values()]
-        picture = (folder / CHECKS_FIGURE).read_bytes()
-        parts.append(image(picture, "Randomisation, deletion and insertion"))
-    if (folder / ALSO_FIGURE).exists():
-        parts.append("<h2>Maps beside it</h2>")
-        parts.append(image((folder / ALSO_FIGURE).read_bytes(), "Other maps"))
-    parts.append("<h2>Agreement with the annotations</h2>")
-    parts.append(agreement_html(about["agreement"], TITLES))
-    for kind, agreement in about.get("also_agreement", {}).items():
-        parts.append(details(f"Agreement of {kind}", agreement_html(agreement, TITLES)))
-    return "".join(parts)
+    return case_part(folder)
 
 
 def _prediction_table(found: HeldOut) -> str:

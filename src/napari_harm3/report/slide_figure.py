@@ -5,12 +5,12 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from napari_harm3.explain.case import Explanation
+from napari_harm3.explain.slide_export import heat_raster, relative
 from napari_harm3.explain.slide_maps import KINDS
-from napari_harm3.explain.wsi_attention import heat_raster, relative
-from napari_harm3.report.figures import INK, PAPER
+from napari_harm3.notices import PHANTOM, RESEARCH_ONLY
+from napari_harm3.report.look import INK, PAPER
 from napari_harm3.wsi.heat_pyramid import COLD, HOT
 
-MADE_UP = "   model of a made-up cohort (phantom)"
 MOST_SLIDES = 4
 NO_EVIDENCE = "nothing on the slide speaks for the target"
 SIDE_INCHES = 4.0
@@ -27,7 +27,7 @@ def heading_of(explanation: Explanation) -> str:
     """Return what a picture of a case is headed by."""
     return (
         f"{explanation.case_id}   p(pCR) {explanation.probability:.2f}   "
-        f"{explanation.seen}{MADE_UP if explanation.made_up else ''}"
+        f"{explanation.seen}{f'   model of a {PHANTOM}' if explanation.made_up else ''}"
     )
 
 
@@ -66,7 +66,7 @@ def slide_figure(explanation: Explanation) -> Figure:
     figure.supxlabel(
         "This model looks at no volume. Its maps of the slide's patches, each over its "
         f"highest{f'; {left_out} more slides are not shown' if left_out else ''}. "
-        "Research use only.",
+        f"{RESEARCH_ONLY}",
         color=INK,
         fontsize=9,
         wrap=True,

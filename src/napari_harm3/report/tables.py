@@ -1,6 +1,6 @@
-"""Metrics as tables."""
+"""Figures and tables as people read them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -17,24 +17,21 @@ METRICS = {
 }
 """The paper's five, then four that it lacks."""
 
+Row = Sequence[str]
+
 
 def metrics_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     """Return name, mean, sd, interval and pooled value of every metric."""
-    rows = []
-    for key, name in METRICS.items():
-        entry = metrics[key]
-        low, high = entry["ci95"]
-        interval = f"{number(low)} to {number(high)}"
-        rows.append(
-            [
-                name,
-                number(entry["mean"]),
-                number(entry["sd"]),
-                interval,
-                number(entry["pooled"]),
-            ]
-        )
-    return rows
+    return [
+        [
+            name,
+            number(metrics[key]["mean"]),
+            number(metrics[key]["sd"]),
+            interval(*metrics[key]["ci95"]),
+            number(metrics[key]["pooled"]),
+        ]
+        for key, name in METRICS.items()
+    ]
 
 
 def number(value: float | None) -> str:
@@ -42,11 +39,44 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def interval(low: float | None, high: float | None) -> str:
+    """Return both ends of an interval, or a dash for one that is not defined."""
+    return "-" if low is None else f"[{number(low)}, {number(high)}]"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a figure with its interval beside it, alone if there is none."""
+    return number(value) if low is None else f"{number(value)} {interval(low, high)}"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p value as people print it."""
+    return "< 0.001" if p is not None and p < 0.001 else number(p)
+
+
+def html_table(header: Row, rows: Iterable[Row]) -> str:
     """Return a table, its text escaped."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    return html_frame(header, html_rows(rows))
+
+
+def grouped_table(header: Row, groups: Mapping[str, Sequence[Row]]) -> str:
+    """Return a table of groups, a head over each; those without rows are left out."""
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
+        f"<tr><th colspan={len(header)}>{escape(title)}</th></tr>{html_rows(rows)}"
+        for title, rows in groups.items()
+        if rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return html_frame(header, body)
+
+
+def html_rows(rows: Iterable[Row]) -> str:
+    """Return the body of a table, its text escaped."""
+    cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    return "".join(f"<tr>{row}</tr>" for row in cells)
+
+
+def html_frame(header: Row, body: str, *, style: str = "") -> str:
+    """Return a table around rows that are HTML already; a style is of ``page.css``."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    kind = f" class={style}" if style else ""
+    return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
