@@ -205,7 +205,7 @@ def test_a_finished_table_stands_beside_what_the_paper_prints(
 
     result = panel.outcome
     assert result.isVisible()
-    assert "Made-up cohort" in result.warning.text()
+    assert "made-up cohort" in result.warning.text()
     assert result.table.rowCount() == 2
     rows = {result.table.item(row, 0).text(): row for row in range(2)}
     best = result.table.item(0, 1)
@@ -252,6 +252,35 @@ def test_a_table_is_begun_and_stopped_fold_by_fold(qtbot, train, tmp_path):
     words = panel.arguments(panel.session.cohort.path, resume=True)
     assert words[words.index("--methods") + 1] == "harm3-no-ld-vae"
     assert not panel.outcome.isVisible()
+
+
+def noted(folder, *events):
+    """Write events as a process does, all at once."""
+    folder.mkdir(parents=True)
+    lines = [{"time": "2026-01-01T00:00:00+00:00", **event} for event in events]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "events.jsonl").write_text(text)
+
+
+def step(fold):
+    return {"kind": "step", "fold": fold, "step": 1, "steps": 9, "loss": 0.5}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_fold_that_failed_is_marked_if_its_run_names_it(workspace, tmp_path, named):
+    begun = {"kind": "begun", "pid": os.getpid()}
+    failed = {"kind": "failed", "text": "The loss is no number."}
+    noted(tmp_path / "t", {**begun, "table": "table1", "methods": METHODS}, failed)
+    last = failed | ({"fold": 1} if named else {})
+    noted(tmp_path / "t" / "abmil", begun, step(0), step(1), last)
+    noted(tmp_path / "t" / "harm3", begun, step(0), {"kind": "fold", "fold": 0})
+
+    tables = workspace.train.tables
+    tables.follow(tmp_path / "t")
+
+    cells = [[cell.kind for cell in row.cells] for row in tables.grid.rows]
+    assert cells[0] == (["halted", "failed"] if named else ["failed", "failed"])
+    assert cells[1][0] == "done"
 
 
 def test_a_dock_makes_room_for_whatever_comes_into_a_panel(qtbot):

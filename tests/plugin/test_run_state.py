@@ -55,6 +55,33 @@ def test_the_rest_takes_as_long_as_the_pace_so_far_says(tmp_path):
     assert state.count == 2
 
 
+def test_a_fold_that_failed_is_known_until_it_is_begun_again(tmp_path):
+    planned(tmp_path)
+    failed = (20, "failed", {"fold": 1, "text": "The loss is no number."})
+    note(tmp_path, begun(), epoch(10, 1, fold=0), epoch(15, 1, fold=1), failed)
+    state = RunState(tmp_path)
+    state.read()
+
+    assert [fold.failed for fold in state.folds.values()] == [False, True]
+    assert state.running == []
+
+    note(tmp_path, begun(30), epoch(40, 1, fold=1))
+    state.read()
+
+    assert [fold.failed for fold in state.folds.values()] == [False, False]
+    assert state.running == [1]
+
+
+def test_a_failure_may_name_no_fold(tmp_path):
+    planned(tmp_path)
+    note(tmp_path, begun(), epoch(10, 1), (20, "failed", {"text": "Disk full."}))
+    state = RunState(tmp_path)
+    state.read()
+
+    assert (state.ended, state.text) == ("failed", "Disk full.")
+    assert not state.folds[0].failed
+
+
 def test_a_pause_does_not_slow_the_pace(tmp_path):
     planned(tmp_path)
     paused = (10, "paused", {"fold": 0, "text": "paused"})

@@ -3,8 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Literal
 
 from qtpy.QtCore import QProcess
@@ -44,15 +43,10 @@ class RunProcess:
     ----------
     state
         What the folder says.
-    heard
-        Returns the folders in which the process looks for ``stop`` and ``pause``.
     """
 
-    def __init__(
-        self, state: RunState, heard: Callable[[], Sequence[Path]] | None = None
-    ) -> None:
+    def __init__(self, state: RunState) -> None:
         self.state = state
-        self._heard = heard or (lambda: [state.folder])
         self._pid: int | None = None
         self._begins = 0
 
@@ -92,7 +86,7 @@ class RunProcess:
         """Begin ``harm3`` with some arguments, in a process that outlives this one."""
         folder = self.state.folder
         folder.mkdir(parents=True, exist_ok=True)
-        for heard in self._heard():
+        for heard in self.state.folders:
             for order in (STOP, PAUSE):
                 (heard / order).unlink(missing_ok=True)
         process = QProcess()
@@ -107,7 +101,7 @@ class RunProcess:
 
     def pause(self, *, on: bool) -> None:
         """Let every fold wait between two steps, or go on."""
-        for folder in self._heard():
+        for folder in self.state.folders:
             if on and folder.exists():
                 (folder / PAUSE).touch()
             elif not on:
@@ -115,15 +109,15 @@ class RunProcess:
 
     def stop(self) -> None:
         """Let the process end after its step; it can be resumed."""
-        for folder in self._heard():
+        for folder in self.state.folders:
             if folder.exists():
                 (folder / STOP).touch()
         self.pause(on=False)
 
     def _at_work(self) -> Status:
-        if any((folder / STOP).exists() for folder in self._heard()):
+        if any((folder / STOP).exists() for folder in self.state.folders):
             return "stopping"
-        if any((folder / PAUSE).exists() for folder in self._heard()):
+        if any((folder / PAUSE).exists() for folder in self.state.folders):
             return "paused" if self.state.paused else "pausing"
         return "training" if self.state.stage == "training" else "preparing"
 

@@ -28,6 +28,9 @@ class FoldState:
     active: bool = False
     """Whether it said something since the process began."""
 
+    failed: bool = False
+    """Whether the run ended for it."""
+
     loss: dict[int, float] = field(default_factory=dict)
     """By epoch."""
 
@@ -105,6 +108,11 @@ class RunState:
         self._share = 0.0
 
     @property
+    def folders(self) -> list[Path]:
+        """Where the process looks for ``stop`` and ``pause``."""
+        return [self.folder]
+
+    @property
     def count(self) -> int:
         """Folds in all, as far as is known."""
         planned = int(self.plan.get("folds", 0)) * int(self.plan.get("repeats", 1))
@@ -126,7 +134,7 @@ class RunState:
         return sorted(
             number
             for number, fold in self.folds.items()
-            if fold.active and not fold.finished
+            if fold.active and not fold.finished and not self.ended
         )
 
     @property
@@ -183,8 +191,7 @@ class RunState:
         if kind == "begun":
             self._begin(event)
         elif kind in ENDS:
-            self.ended, self.text = kind, text
-            self.metrics = event.get("metrics")
+            self._end(event)
         elif kind == "preparing":
             of = f" {event['step']} of {event['of']}" if event["of"] else ""
             self.stage, self.text = "preparing", f"{event['stage']}{of}"
@@ -203,7 +210,13 @@ class RunState:
         self.ended, self.text, self.stage, self.metrics = "", "", "", None
         self.worked, self._share = 0.0, self.done
         for fold in self.folds.values():
-            fold.active = False
+            fold.active = fold.failed = False
+
+    def _end(self, event: Event) -> None:
+        self.ended, self.text = event["kind"], str(event.get("text", ""))
+        self.metrics = event.get("metrics")
+        if "fold" in event:  # not where the run as a whole could not go on
+            self.folds.setdefault(event["fold"], FoldState()).failed = True
 
     def _take_fold(self, fold: FoldState, event: Event) -> None:
         if self.stage != "training":

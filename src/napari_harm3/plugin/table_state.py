@@ -20,6 +20,11 @@ class TableState(RunState):
         return str(self.about.get("table", ""))
 
     @property
+    def folders(self) -> list[Path]:
+        """The table's own, and that of every run."""
+        return [self.folder, *(run.folder for run in self.runs.values())]
+
+    @property
     def count(self) -> int:
         """Folds of all methods; those whose run is not there yet have as many."""
         counts = [run.count for run in self.runs.values()]

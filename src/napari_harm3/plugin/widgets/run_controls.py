@@ -1,6 +1,6 @@
 """Start, pause, stop and resume a run; say how far it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]  # per binding
@@ -91,9 +91,30 @@ class RunControls(QWidget):
         self._show(process.status)
         self._timer.start()
 
+    def process_in(self, state: RunState) -> RunProcess:
+        """Return the process of a folder; the one that is watched, if it works there.
+
+        Parameters
+        ----------
+        state
+            Follows the folder if no other does.
+        """
+        known = self.process
+        if known is not None and known.state.folder == state.folder:
+            return known
+        return RunProcess(state)
+
+    def begin(self, state: RunState, command: Sequence[str]) -> None:
+        """Begin ``harm3`` in a folder, and watch it."""
+        process = self.process_in(state)
+        if process.start(command):
+            self.follow(process)
+        else:
+            self.say("The training process could not be started.", ill=True)
+
     def say(self, text: str, *, ill: bool = False) -> None:
         """Say a sentence, until there is news."""
-        self.phase.setStyleSheet(WARNING if ill else SOFT)
+        self.phase.set_look(WARNING if ill else SOFT)
         self.phase.setText(text)
 
     def invite(self, *, ready: bool) -> None:

@@ -10,43 +10,40 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QBoxLayout,
-    QComboBox,
     QLabel,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_harm3.errors import Harm3Error
 from napari_harm3.plugin.forms import ConfigForm, FieldGrid, Shown
-from napari_harm3.plugin.run_process import RunProcess, Status
+from napari_harm3.plugin.run_process import Status
 from napari_harm3.plugin.run_state import PLAN, RunState
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.curve import TALLEST, Curve
 from napari_harm3.plugin.widgets.method_box import MethodBox, about
-from napari_harm3.plugin.widgets.parts import PathField, choice, note
+from napari_harm3.plugin.widgets.parts import PathField, note
 from napari_harm3.plugin.widgets.run_controls import (
     RunControls,
     epoch_words,
     result_words,
 )
+from napari_harm3.plugin.widgets.train_parts import (
+    CHOOSE,
+    FIELDS,
+    START,
+    at_once_box,
+    command,
+    device_box,
+)
 from napari_harm3.training.config import RunConfig
 
-RUN_FIELDS = {
-    "size": Shown(label="Size"),
-    "folds": Shown(label="Folds"),
-    "repeats": Shown(label="Repeats"),
-    "seed": Shown(label="Seed"),
-    "training.epochs": Shown(label="Epochs"),
-}
-START = RunConfig.of("harm3", "small")
+RUN_FIELDS = FIELDS | {"training.epochs": Shown(label="Epochs")}
 WIDE = 620
 """Pixels from which on the two plots stand side by side."""
 
 MOST = 4
 """Notes that have room; warnings always have."""
-
-AMBER = "#ff8a65"
 
 
 class RunPanel(QWidget):
@@ -55,7 +52,6 @@ class RunPanel(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self._suggested: Path | None = None
         grid = FieldGrid(2)
         self.method = MethodBox()
         self.about = note()
@@ -90,9 +86,7 @@ class RunPanel(QWidget):
         run = self.run_path.path
         source = None if run is None else self._source(run, resume=resume)
         if source is None or run is None:
-            self.controls.say(
-                "Choose a cohort in the Cases panel and a folder here.", ill=True
-            )
+            self.controls.say(CHOOSE, ill=True)
             return
         if (run / PLAN).exists() and not resume:
             self.follow(run)
@@ -100,18 +94,14 @@ class RunPanel(QWidget):
                 "The folder holds a run: press Resume, or choose another.", ill=True
             )
             return
-        process = self._process(run)
-        if process.start(self.arguments(*source, resume=resume)):
-            self.controls.follow(process)
-        else:
-            self.controls.say("The training process could not be started.", ill=True)
+        self.controls.begin(RunState(run), self.arguments(*source, resume=resume))
 
     def arguments(self, cohort: Path, work: Path | None, *, resume: bool) -> list[str]:
         """Return what ``harm3`` is told."""
         run, values = self.run_path.path, self._values()
         options: dict[str, object] = {
             "--out": run,
-            **({} if work is None else {"--work": work}),
+            "--work": work,
             "--device": self.device.currentText().strip() or "auto",
             "--jobs": self.at_once.value(),
         }
@@ -124,17 +114,15 @@ class RunPanel(QWidget):
                 options[f"--{name}"] = values[name]
             if self.method.method.group != "own":
                 options["--epochs"] = values["training.epochs"]
-        words = [str(word) for pair in options.items() for word in pair]
         switches = {
             "--resume": resume,
             "--allow-external": self.session.allow_external,
         }
-        on = [name for name, wanted in switches.items() if wanted]
-        return ["train", str(cohort), *words, *on, "--json"]
+        return command("train", cohort, options=options, switches=switches)
 
     def follow(self, run: Path) -> None:
         """Show the run in a folder, whether it works, waits or is finished."""
-        process = self._process(run)
+        process = self.controls.process_in(RunState(run))
         self.controls.follow(process)
         plan = process.state.plan
         if plan:
@@ -142,12 +130,6 @@ class RunPanel(QWidget):
             for name in RUN_FIELDS:
                 value = plan["training"] if name.startswith("training.") else plan
                 self.form.fields[name].value = value[name.removeprefix("training.")]
-
-    def _process(self, run: Path) -> RunProcess:
-        known = self.controls.process
-        if known is not None and known.state.folder == run:
-            return known
-        return RunProcess(RunState(run))
 
     def _source(self, run: Path, *, resume: bool) -> tuple[Path, Path | None] | None:
         """Return cohort and work folder: the run's own, or those on show."""
@@ -209,13 +191,12 @@ class RunPanel(QWidget):
     def _suggest(self, *_: object) -> None:
         """Name a folder that is free, unless the user named one."""
         self.controls.invite(ready=self.session.cohort is not None)
-        if self.session.cohort is None or self.run_path.path != self._suggested:
+        if self.session.cohort is None:
             return
         runs, name = self.session.work / "runs", self.method.method.name
         names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
         free = next(runs / one for one in names if not (runs / one / PLAN).exists())
-        self._suggested = free
-        self.run_path.set_path(free)
+        self.run_path.suggest(free)
 
 
 class SideBySide(QWidget):
@@ -255,8 +236,7 @@ class Messages(QLabel):
         first = [text for text, kind in said.items() if kind == "warning"]
         then = [text for text, kind in said.items() if kind != "warning"]
         lines = [
-            f"<p style='margin: 2px'><font color='{AMBER}'>⚠ {escape(text)}</font></p>"
-            for text in first
+            f"<p style='margin: 2px'><b>⚠ {escape(text)}</b></p>" for text in first
         ]
         lines += [f"<p style='margin: 2px'>{escape(text)}</p>" for text in then[:MOST]]
         if len(then) > MOST:
@@ -265,21 +245,3 @@ class Messages(QLabel):
         self.setText("".join(lines))
         self.setToolTip("\n".join(then) if len(then) > MOST else "")
         self.setVisible(bool(said))
-
-
-def device_box() -> QComboBox:
-    """Return a box of devices, into which another can be typed."""
-    box = choice(("auto", "cpu", "cuda", "cuda:0", "cuda:1"))
-    box.setEditable(True)
-    box.setToolTip("auto takes a GPU where there is one; cuda:N the one of that number")
-    return box
-
-
-def at_once_box() -> QSpinBox:
-    """Return a box for the number of folds that are trained side by side."""
-    box = QSpinBox()
-    box.setRange(1, 64)
-    box.setSuffix(" folds")
-    box.setSpecialValueText("1 fold")
-    box.setToolTip("Folds side by side, each in a process of its own")
-    return box

@@ -11,27 +11,28 @@ from qtpy.QtWidgets import (
 )
 
 from napari_harm3.jobs.models import methods
-from napari_harm3.plugin.forms import ConfigForm, FieldGrid, Shown
-from napari_harm3.plugin.run_process import RunProcess, Status
+from napari_harm3.plugin.forms import ConfigForm, FieldGrid
+from napari_harm3.plugin.run_process import Status
 from napari_harm3.plugin.run_state import Event, FoldState, RunState
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.table_state import TableState
 from napari_harm3.plugin.widgets.fold_grid import Cell, FoldGrid, Kind, Row
 from napari_harm3.plugin.widgets.parts import PathField, choice
-from napari_harm3.plugin.widgets.run_controls import RunControls, epoch_words
+from napari_harm3.plugin.widgets.run_controls import ILL, RunControls, epoch_words
 from napari_harm3.plugin.widgets.table_result import TableResult
-from napari_harm3.plugin.widgets.train_run import START, at_once_box, device_box
+from napari_harm3.plugin.widgets.train_parts import (
+    CHOOSE,
+    FIELDS,
+    START,
+    at_once_box,
+    command,
+    device_box,
+)
 from napari_harm3.training.config import RunConfig
 
 TABLES = {
     "table1": "Table 1: HARM3-Fusion and its rivals",
     "table2": "Table 2: what each part is worth",
-}
-TABLE_FIELDS = {
-    "size": Shown(label="Size"),
-    "folds": Shown(label="Folds"),
-    "repeats": Shown(label="Repeats"),
-    "seed": Shown(label="Seed"),
 }
 NATIVE = ("optimizer", "learning_rate", "weight_decay")
 """In these the authors' recipes differ from the one that is the same for all."""
@@ -44,16 +45,17 @@ class TablesPanel(QWidget):
         super().__init__()
         self.session = session
         self._shown: float | None = None
-        self._suggested: Path | None = None
         self.known = {method.name: method for method in methods()}
         grid = FieldGrid(2)
         self.table = QComboBox()
         for name, title in TABLES.items():
             self.table.addItem(title, name)
+        self.table.setToolTip("The table of the paper whose methods are trained")
         self.beyond = QCheckBox("with the rows that the paper does not have")
+        self.beyond.setToolTip("Methods and ablations that the table does not name")
         grid.add("Table", self.table, wide=True)
         grid.add("", self.beyond, wide=True)
-        self.form = ConfigForm(START, TABLE_FIELDS, grid=grid)
+        self.form = ConfigForm(START, FIELDS, grid=grid)
         self.epochs, self.budget = _epochs_box(), choice(("matched", "native"))
         self.budget.setToolTip(
             "matched: all are trained alike. native: each as its authors did."
@@ -88,18 +90,14 @@ class TablesPanel(QWidget):
         """Begin the table in a process of its own, or go on with it."""
         cohort, out = self.session.cohort, self.out.path
         if cohort is None or out is None:
-            self.controls.say(
-                "Choose a cohort in the Cases panel and a folder here.", ill=True
-            )
+            self.controls.say(CHOOSE, ill=True)
             return
-        process = self._process(out)
-        if process.start(self.arguments(cohort.path, resume=resume)):
-            self.controls.follow(process)
-        else:
-            self.controls.say("The training process could not be started.", ill=True)
+        told = self.arguments(cohort.path, resume=resume)
+        self.controls.begin(TableState(out), told)
 
     def arguments(self, cohort: Path, *, resume: bool) -> list[str]:
         """Return what ``harm3`` is told."""
+        begun = self.state.about if resume and self.state is not None else {}
         options: dict[str, object] = {
             "--out": self.out.path,
             "--work": self.session.work,
@@ -107,24 +105,20 @@ class TablesPanel(QWidget):
             "--jobs": self.at_once.value(),
             "--budget": self.budget.currentText(),
             **{f"--{name}": field.value for name, field in self.form.fields.items()},
+            "--epochs": self.epochs.value() or None,
+            # Those it was begun with, whatever the form says now.
+            "--methods": begun.get("methods"),
         }
-        if self.epochs.value():
-            options["--epochs"] = self.epochs.value()
-        words = [str(word) for pair in options.items() for word in pair]
-        begun = self.state.about if resume and self.state is not None else {}
-        if begun:  # the methods it was begun with, whatever the form says now
-            words += ["--methods", *begun["methods"]]
         switches = {
             "--beyond": self.beyond.isChecked() and not begun,
             "--allow-external": self.session.allow_external,
         }
-        on = [name for name, wanted in switches.items() if wanted]
         table = begun.get("table", self.table.currentData())
-        return ["reproduce", str(table), str(cohort), *words, *on, "--json"]
+        return command("reproduce", table, cohort, options=options, switches=switches)
 
     def follow(self, out: Path) -> None:
         """Show the table in a folder, whether it is being made or finished."""
-        self.controls.follow(self._process(out))
+        self.controls.follow(self.controls.process_in(TableState(out)))
         state = self.state
         if state is None or not state.table:
             return
@@ -134,15 +128,6 @@ class TablesPanel(QWidget):
         plans = [run.plan for run in state.runs.values() if run.plan]
         if plans:
             self._take_plans(plans)
-
-    def _process(self, out: Path) -> RunProcess:
-        known = self.controls.process
-        if known is not None and known.state.folder == out:
-            return known
-        state = TableState(out)
-        return RunProcess(
-            state, lambda: [out, *(run.folder for run in state.runs.values())]
-        )
 
     def _take_plans(self, plans: list[Event]) -> None:
         """Say in the form what the runs were begun with."""
@@ -209,28 +194,27 @@ class TablesPanel(QWidget):
     def _cell(self, name: str, run: RunState, fold: int) -> Cell:
         found = run.folds.get(fold, FoldState())
         tip = f"{self._title(name)}, fold {fold}: {found.words}"
-        return Cell(kind=self._kind(name, found, fold), share=found.share, tip=tip)
+        return Cell(kind=self._kind(run, found), share=found.share, tip=tip)
 
-    def _kind(self, name: str, fold: FoldState, number: int) -> Kind:
-        state, status = self.state, self.controls.status
-        assert state is not None
+    def _kind(self, run: RunState, fold: FoldState) -> Kind:
         if fold.finished:
             return "done"
-        if fold.active and status in ("failed", "silent"):
-            named = [n for n in state.runs if f" of {n} " in f"{state.text} "]
-            blamed = not named or f"fold {number} of {name} " in state.text.lower()
-            return "failed" if blamed else "halted"
-        if fold.active and status not in ("stopped", "done"):
+        if fold.failed:
+            return "failed"
+        ended = run.ended or self.controls.status
+        if fold.active and ended in ILL:
+            # Where the run does not name it, it may be any of those at work.
+            named = any(one.failed for one in run.folds.values())
+            return "halted" if named else "failed"
+        if fold.active and ended not in ("stopped", "done"):
             return "running"
         return "halted" if fold.epoch else "waiting"
 
     def _suggest(self, *_: object) -> None:
         """Name a folder, unless the user named one."""
         self.controls.invite(ready=self.session.cohort is not None)
-        if self.session.cohort is None or self.out.path != self._suggested:
-            return
-        self._suggested = self.session.work / str(self.table.currentData())
-        self.out.set_path(self._suggested)
+        if self.session.cohort is not None:
+            self.out.suggest(self.session.work / str(self.table.currentData()))
 
 
 def _epochs_box() -> QSpinBox:
