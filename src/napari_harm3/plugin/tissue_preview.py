@@ -4,9 +4,9 @@ The picture on which tissue is sought is made once a slide; what follows takes a
 fraction of a second, in a thread, and only the latest wish is carried out.
 """
 
-import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # per binding
 
 from napari_harm3.errors import Harm3Error, sentence
-from napari_harm3.plugin.slide_view import ACCEPTED, DAMAGED, REJECTED
+from napari_harm3.plugin.slide_view import ACCEPTED, DAMAGED, REJECTED, tell_bug
 from napari_harm3.wsi.config import AnyTissueConfig, ClamTissueConfig, PatchConfig
 from napari_harm3.wsi.contours import outlines
-from napari_harm3.wsi.patches import grid, lay_patches, lost_patches, tissue_fractions
+from napari_harm3.wsi.patch_pixels import lost_patches
+from napari_harm3.wsi.patches import grid, lay_patches, tissue_fractions
 from napari_harm3.wsi.pyramid import Overview, overview
 from napari_harm3.wsi.slide import Pair, Slide, open_slide
 from napari_harm3.wsi.tissue import Tissue, find_tissue, tissue_of
@@ -83,7 +84,8 @@ class TissuePreview(QObject):
     def ask(self, wish: Wish) -> None:
         """Find tissue and patches; an earlier wish that waits is dropped."""
         self._latest = wish
-        self._pool.submit(self._carry_out, wish).add_done_callback(_tell_bug)
+        done = self._pool.submit(self._carry_out, wish)
+        done.add_done_callback(partial(tell_bug, "The preview"))
 
     def close(self) -> None:
         """End the thread and let go of the slide."""
@@ -131,11 +133,6 @@ class TissuePreview(QObject):
         if self._slide is not None:
             self._slide.close()
         self._slide, self._seen = None, None
-
-
-def _tell_bug(done: Future[None]) -> None:
-    if error := done.exception():
-        logging.getLogger(__name__).error("The preview failed.", exc_info=error)
 
 
 def _preview(wish: Wish, slide: Slide, tissue: Tissue, outline: Rings) -> Preview:

@@ -4,7 +4,9 @@ napari slices a canvas grid at one world position, so a volume that is scrolled 
 drawn elsewhere instead; its name says how far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
+from functools import wraps
+from inspect import unwrap
 from typing import Any
 
 from napari.viewer import Viewer
@@ -32,26 +34,33 @@ class LinkedVolumes(QCheckBox):
         self.setToolTip(TIP)
         self._session = session
         callbacks = viewer.mouse_wheel_callbacks
-        found = [n for n, one in enumerate(callbacks) if one.__name__ == NAPARIS]
-        self.setEnabled(bool(found))
-        for number in found:
-            naparis = callbacks[number]
-            callbacks[number] = self._scroll_with(naparis)
-            self.destroyed.connect(
-                lambda _=None, n=number, one=naparis: callbacks.__setitem__(n, one)
-            )
+        found = next((one for one in callbacks if one.__name__ == NAPARIS), None)
+        self.setEnabled(found is not None)
+        if found is not None:
+            # What was found may be that of a box which is about to be destroyed.
+            naparis = unwrap(found)
+            own = self._scroll_with(naparis)
+            _replace(callbacks, found, own)
+            self.destroyed.connect(lambda: _replace(callbacks, own, naparis))
         self.toggled.connect(self._toggled)
 
     def _scroll_with(self, naparis: Scroll) -> Scroll:
-        def dims_scroll(viewer: Any, event: Any) -> Any:
+        @wraps(naparis)
+        def scroll(viewer: Any, event: Any) -> Any:
             role = self._session.hanging.role_at(event.viewbox)
             if self.isChecked() or role is None or "Control" not in event.modifiers:
                 return naparis(viewer, event)
             self._session.hanging.scroll(role, 1 if event.delta[1] > 0 else -1)
             return None
 
-        return dims_scroll
+        return scroll
 
     def _toggled(self, linked: bool) -> None:
         if linked:
             self._session.hanging.relink()
+
+
+def _replace(callbacks: MutableSequence[Scroll], old: Scroll, new: Scroll) -> None:
+    """Put a callback where another stands, if it still does: others may come and go."""
+    if old in callbacks:
+        callbacks[callbacks.index(old)] = new
