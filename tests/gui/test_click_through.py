@@ -3,6 +3,8 @@
 The explanation on show is written by hand, so that every link is known.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.utils.colormaps import ensure_colormap
@@ -23,12 +25,14 @@ from napari_harm3.cohort.case import ROLES, TITLES
 from napari_harm3.plugin.layers import draw_case
 from napari_harm3.plugin.widgets.explain_agreement import MEASURES
 from napari_harm3.plugin.widgets.explain_link import LIFT, SHARE
-from napari_harm3.plugin.widgets.explain_maps import KINDS
+from napari_harm3.plugin.widgets.explain_maps import title_of
 from window_steps import LONG, click_canvas, picture, press
 
 pytestmark = pytest.mark.gui
 MIDDLES = (CORNERS + SIDE / 2) * 0.5
 """Of the patches on the slide, x and y in microns."""
+
+PER_SLIDE = ("sides", "sizes", "mpp")
 
 
 def canvas_of(viewer):
@@ -151,6 +155,36 @@ def test_another_slide_of_the_case_is_coloured_when_it_is_opened(
         view.open(own)
 
     np.testing.assert_allclose(view.attention.face_color, coloured)
+    np.testing.assert_allclose(view.marked.data[:, ::-1], MIDDLES[[1]])
+
+
+def test_slides_of_one_name_are_told_apart(qtbot, hung, load, tmp_path):
+    session = hung.session
+    view, (own,) = session.slide_view(), session.case.slides
+    other = tmp_path / "second" / own.name
+    other.parent.mkdir()
+    other.write_bytes(own.read_bytes())
+    session.case = replace(session.case, slides=(own, other), slide_mpp=(None, None))
+    link = known_link(session.case.case_id)
+    places = replace(
+        link.places,
+        names=("biopsy.tif", "biopsy-2.tif"),
+        slide=np.array([0, 0, 1]),
+        corners=CORNERS[[0, 1, 1]],
+        **{name: np.tile(getattr(link.places, name), (2, 1)) for name in PER_SLIDE},
+    )
+    box = load(link=replace(link, places=places))
+    box.button.setChecked(True)
+
+    click_patch(qtbot, hung, 1)
+    assert box._patch == 1
+
+    with qtbot.waitSignal(view.opened, timeout=LONG):
+        view.open(other)
+    assert len(view.attention.data) == 0  # the file knows of no such slide
+    click_patch(qtbot, hung, 1)
+
+    assert box._patch == 2
     np.testing.assert_allclose(view.marked.data[:, ::-1], MIDDLES[[1]])
 
 
@@ -290,7 +324,7 @@ def test_a_model_without_a_link_says_so(load):
 
 
 def test_a_damaged_link_says_so(qtbot, hung, load, tmp_path):
-    load("first")
+    load("first", link=known_link(hung.session.case.case_id))
     (tmp_path / "first" / "link.npz").write_bytes(b"PK nothing")
 
     box = hung.explain.link
@@ -305,18 +339,18 @@ def test_other_maps_are_chosen_and_their_agreement_with_them(qtbot, hung, viewer
     load(kinds=("cam", "occlusion", "inherent"))
     explain = hung.explain
     titles = [explain.maps.itemText(n) for n in range(explain.maps.count())]
-    assert titles == [KINDS[k][0] for k in ("cam", "inherent", "occlusion")]
-    assert explain.agreement.item(0, 1).text() == "0.50"
+    assert titles == [title_of(k) for k in ("cam", "occlusion", "inherent")]
+    assert explain.figures.table.item(0, 1).text() == "0.50"
 
     with qtbot.waitSignal(explain.drawn, timeout=LONG):
         explain.maps.setCurrentText("Occlusion")
 
     assert heat(viewer, "t1_pre").data.max() == 2
-    assert explain.agreement.item(0, 1).text() == "0.30"
+    assert explain.figures.table.item(0, 1).text() == "0.30"
     with qtbot.waitSignal(explain.drawn, timeout=LONG):
         explain.maps.setCurrentText("Inherent part")
     assert heat(viewer, "t1_pre").data.max() == 3
-    assert explain.agreement.rowCount() == 0
+    assert explain.figures.table.rowCount() == 0
     assert "no annotation says where" in explain.figures.reason.text()
 
 
@@ -396,7 +430,7 @@ def test_the_worker_makes_other_maps_and_the_link_when_asked(qtbot, hung, run, v
     explain = hung.explain
     explain.model_path.set_path(run)
     hung.session.case_changed.emit(hung.session.case)
-    explain.also["decoupled"].setChecked(True)
+    explain.choices.also["decoupled"].setChecked(True)
 
     with qtbot.waitSignals([explain.drawn, explain.link.ready], timeout=LONG):
         press(qtbot, explain.compute_button)

@@ -1,14 +1,15 @@
 """Keys work however their panel was opened."""
 
 import pytest
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from link_folders import known_link, write_folder
 from napari_harm3.cohort.case import TITLES
 from napari_harm3.plugin.keys import CASES, EXPLAIN, REVIEW
 from napari_harm3.plugin.session import Session
-from window_steps import LONG
+from napari_harm3.plugin.widgets.key_sheet import KeySheet
+from window_steps import LONG, picture
 
 pytestmark = pytest.mark.gui
 
@@ -64,8 +65,12 @@ def test_each_panel_brings_its_own_keys(
     assert explain.threshold.value() > before
 
     key("F1")
-    sheet = notification_manager.records[-1].message
-    assert all(f"{name}: " in sheet for name in (*CASES, *EXPLAIN, *REVIEW))
+    key("F1")
+    (sheet,) = viewer.window._qt_window.findChildren(KeySheet)
+    assert sheet.isVisible()
+    said = "".join(label.text() for label in sheet.findChildren(QLabel))
+    assert all(f"<b>{name}</b>" in said for name in (*CASES, *EXPLAIN, *REVIEW))
+    picture(viewer, tmp_path, "keys")
 
 
 def test_a_panel_that_is_opened_again_is_the_one_that_hears(qtbot, viewer, opened, key):

@@ -10,6 +10,7 @@ from link_folders import write_folder
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.plugin import view
 from napari_harm3.plugin.session import Session
+from napari_harm3.worker.messages import Answer
 from window_steps import LONG, press
 
 pytestmark = pytest.mark.gui
@@ -129,7 +130,7 @@ def test_another_cohort_takes_everything_down(qtbot, hung, viewer, tmp_path):
     assert "Open a case" in slide.counts.text()
     assert explain.probability.text() == "not computed"
     assert explain.origin.text() == ""
-    assert explain.agreement.rowCount() == 0
+    assert explain.figures.table.rowCount() == 0
     assert not explain.compute_button.isEnabled()
     assert review.case_label.text() == "-"
     assert review.prediction.text() == "not in sight yet"
@@ -192,3 +193,64 @@ def test_a_review_that_cannot_be_saved_is_told_by_name_alone(qtbot, hung, tmp_pa
     assert str(tmp_path) not in said
     assert session.case is case  # what was said still stands in the panel
     assert hung.review.reading.value == "pcr"
+
+
+class Asked:
+    """A worker that waits, and what was asked of it."""
+
+    def __init__(self):
+        self.listeners = []
+
+    def ask(self, kind, params, listener):
+        self.listeners.append(listener)
+        return len(self.listeners)
+
+    def cancel(self, number):
+        pass
+
+    def close(self):
+        pass
+
+    end = close
+
+
+def test_what_a_job_says_late_is_said_of_its_own_case_alone(qtbot, hung, tmp_path):
+    explain, session = hung.explain, hung.session
+    session.close()
+    session._client = worker = Asked()
+    qtbot.keyClicks(explain.model_path.line, str(tmp_path))
+    press(qtbot, explain.compute_button)  # typed is enough
+    with qtbot.waitSignal(session.case_drawn, timeout=LONG):
+        session.step(1)
+    (late,) = worker.listeners
+    late.progress(Answer(id=1, kind="progress", warning=True, text="made up"))
+    late.failed("")
+    assert explain.status.text() == "HN-0003: press Compute."
+    assert explain.origin.text() == ""
+    assert explain.compute_button.isEnabled()
+
+    press(qtbot, explain.compute_button)
+    now = worker.listeners[1]
+    now.progress(Answer(id=2, kind="progress", warning=True, text="made up"))
+    assert explain.origin.text() == "made up"
+    now.failed("a.md is no model.")
+    assert explain.status.text() == "a.md is no model."
+    assert explain.origin.text() == ""
+    explain.model_path.line.clear()
+    assert not explain.compute_button.isEnabled()
+
+
+def test_a_job_that_fails_says_whose_maps_are_still_on_show(qtbot, hung, tmp_path):
+    load(qtbot, hung, write_folder(tmp_path / "explanation", hung.session.case))
+    explain = hung.explain
+    origin = explain.origin.text()
+    hung.session.close()
+    hung.session._client = worker = Asked()
+    explain.model_path.set_path(tmp_path)
+    explain.compute()
+
+    worker.listeners[0].failed("a.md is no model.")
+
+    said = "a.md is no model. What is on show was computed before."
+    assert explain.status.text() == said
+    assert explain.origin.text() == origin != ""

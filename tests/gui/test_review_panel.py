@@ -4,6 +4,7 @@ import json
 
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMessageBox
 
 from link_folders import write_folder
 from napari_harm3.plugin.widgets import review as panel
@@ -136,6 +137,56 @@ def test_what_was_not_saved_is_a_draft_and_stands_there_again(qtbot, study):
     )
     assert len(kept(study, "HN-0002")) == 1
     assert kept(study, "HN-0003") == []
+
+
+def test_a_review_that_cannot_be_kept_is_lost_only_if_the_reader_says_so(
+    qtbot, study, monkeypatch
+):
+    session, review = study.session, study.review
+    monkeypatch.setattr(panel, "show_error", lambda _: None)
+    reviews = session.work / "reviews"
+    reviews.parent.mkdir(exist_ok=True)
+    reviews.write_text("no folder")
+    asked, answers = [], iter(["Cancel", "Discard"])
+
+    def warning(parent, title, text, *buttons):
+        asked.append(text)
+        return getattr(QMessageBox.StandardButton, next(answers))
+
+    monkeypatch.setattr(QMessageBox, "warning", warning)
+    review.comment.setPlainText("important")
+    press(qtbot, review.draft_button)
+
+    session.step(1)
+
+    assert session.case.case_id == "HN-0002"
+    assert review.comment.toPlainText() == "important"
+    assert str(reviews) in asked[0]
+    with qtbot.waitSignal(session.case_drawn, timeout=LONG):
+        session.step(1)
+    assert review.comment.toPlainText() == ""
+
+
+def test_a_damaged_review_is_told_at_once_and_set_aside(qtbot, study):
+    session, review, cases = study.session, study.review, study.cases
+    damaged = session.work / "reviews" / "HN-0003.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    session.reviewed.emit()
+    with qtbot.waitSignal(session.case_drawn, timeout=LONG):
+        session.step(1)
+
+    for label in (review.status, cases.faults):
+        assert "reviews/HN-0003.json is no review" in label.text()
+    assert not review.reading.isEnabled()
+    press(qtbot, review.aside_button)
+    assert review.aside_button.isHidden()
+    assert cases.faults.text() == ""
+    press(qtbot, review.reading.buttons["pcr"])
+    press(qtbot, review.draft_button)
+
+    assert [one["reading"] for one in kept(study, "HN-0003")] == ["pcr"]
+    assert [p.read_text() for p in damaged.parent.glob("*.damaged-*")] == ["{"]
 
 
 def test_a_draft_goes_beside_the_cohort_that_it_is_of(qtbot, study, tmp_path):

@@ -5,14 +5,17 @@ A panel binds its own when it is made, however it was opened.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 from weakref import ref
 
-from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QWidget
 
+from napari_harm3.jobs.review import Flag, Verdict
+from napari_harm3.plugin.widgets.key_sheet import show_keys
+
 STEP = 0.05
+AGAIN: Flag = "look again"
 CLICK_THROUGH = "Shift-K"
 
 Act = Callable[[Any], object]
@@ -58,7 +61,7 @@ REVIEW: Keys = {
     "Shift-Enter": ("save and next", lambda panel: panel.save_and_next()),
     **{
         f"Alt-{number}": (word, partial(_press, "verdict", word))
-        for number, word in enumerate(("agree", "unsure", "disagree"), start=1)
+        for number, word in enumerate(get_args(Verdict), start=1)
     },
     **{
         f"Control-{grade}": (
@@ -67,7 +70,7 @@ REVIEW: Keys = {
         )
         for grade in "12345"
     },
-    "Shift-F": ("look again", partial(_press, "flags", "look again")),
+    "Shift-F": (AGAIN, partial(_press, "flags", AGAIN)),
 }
 
 
@@ -90,12 +93,12 @@ def _to(panel: QWidget, act: Act) -> Callable[[Viewer], None]:
     return pressed
 
 
-def _tell(_: Viewer) -> None:
+def _tell(viewer: Viewer) -> None:
     panels = {"Cases": CASES, "Explain": EXPLAIN, "Review": REVIEW}
-    show_info(
-        "\n".join(
-            f"{key}: {what} ({panel})"
+    show_keys(
+        viewer.window._qt_window,
+        {
+            panel: [(key, what) for key, (what, _) in keys.items()]
             for panel, keys in panels.items()
-            for key, (what, _) in keys.items()
-        )
+        },
     )

@@ -1,6 +1,6 @@
 """Part of the Cases panel: which cases there are, and what readers said of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
@@ -22,17 +22,18 @@ COLUMNS = {
 """Titles and tips."""
 
 PCR = [*COLUMNS].index("pCR")
-NOTHING = review.record(case_id="")
-"""Said of a case that nobody read."""
+Said = Sequence[review.ReviewRecord]
+"""What was said of a case, in order."""
 
-FILTERS: dict[str, Callable[[review.ReviewRecord], bool]] = {
+FILTERS: dict[str, Callable[[Said], bool]] = {
     "all": lambda _: True,
-    "unread": lambda said: said is NOTHING or said.draft,
-    "flagged": lambda said: bool(said.flags),
-    "disagreed": lambda said: said.verdict == "disagree",
-    "unsure": lambda said: said.verdict == "unsure",
+    # A remark on a finished review is a draft, and the case stays read.
+    "unread": lambda said: all(one.draft for one in said),
+    "flagged": lambda said: any(one.flags for one in said[-1:]),
+    "disagreed": lambda said: any(one.verdict == "disagree" for one in said[-1:]),
+    "unsure": lambda said: any(one.verdict == "unsure" for one in said[-1:]),
 }
-"""Which cases a reader goes through, by what was last said of them."""
+"""Which cases a reader goes through, by what was said of them."""
 
 
 class CaseList(QWidget):
@@ -45,7 +46,8 @@ class CaseList(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self._reviews: dict[str, review.ReviewRecord] = {}
+        self._reviews: dict[str, tuple[review.ReviewRecord, ...]] = {}
+        self.faults: list[str] = []
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("Find a case")
         self.filter.setClearButtonEnabled(True)
@@ -80,9 +82,9 @@ class CaseList(QWidget):
 
     def read(self) -> None:
         """Show the cohort, and what readers said of its cases."""
-        self._reviews, faults = review.load_all(self._session.work)
+        self._reviews, self.faults = review.load_all(self._session.work)
         self._fill()
-        self.faulty.emit(faults)
+        self.faulty.emit(self.faults)
 
     def _fill(self) -> None:
         cohort, name = self._session.cohort, self.filter.text().strip().lower()
@@ -101,8 +103,8 @@ class CaseList(QWidget):
         self._mark()
         self.refilled.emit()
 
-    def _said(self, case: Case) -> review.ReviewRecord:
-        return self._reviews.get(case.case_id, NOTHING)
+    def _said(self, case: Case) -> Said:
+        return self._reviews.get(case.case_id, ())
 
     def _mark(self) -> None:
         """Select the case that hangs."""
@@ -111,7 +113,7 @@ class CaseList(QWidget):
             self.table.selectRow(names.index(case.case_id))
 
 
-def _row(case: Case, said: review.ReviewRecord) -> list[str]:
+def _row(case: Case, said: Said) -> list[str]:
     def mark(*roles: str) -> str:
         return " ".join("●" if role in case.volumes else "○" for role in roles)
 
@@ -126,7 +128,9 @@ def _row(case: Case, said: review.ReviewRecord) -> list[str]:
     ]
 
 
-def _read(said: review.ReviewRecord) -> str:
-    if said is NOTHING:
+def _read(said: Said) -> str:
+    if not said:
         return ""
-    return ("draft" if said.draft else "done") + (" ⚑" if said.flags else "")
+    done, latest = not FILTERS["unread"](said), said[-1]
+    words = ["done"] * done + ["draft"] * latest.draft
+    return ", ".join(words) + (" ⚑" if latest.flags else "")

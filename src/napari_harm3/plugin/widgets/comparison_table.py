@@ -18,16 +18,10 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-COLUMNS = {
-    "auc": "AUC",
-    "acc": "ACC",
-    "f1": "F1 (pCR)",
-    "sen": "SEN",
-    "spe": "SPE",
-    "f1_macro": "macro-F1",
-}
+from napari_harm3.jobs.report import METRICS, interval, number
+
+COLUMNS = ("auc", "acc", "f1", "sen", "spe", "f1_macro")
 HEAD = ("Method", "AUC", "ACC", "F1\npCR", "SEN", "SPE", "F1\nmacro")
-NO_FIGURE = "-"
 HTML = Qt.ItemDataRole.UserRole
 GREY = "#818b98"
 OURS = QColor(86, 180, 233, 36)
@@ -71,13 +65,13 @@ class ComparisonTable(QTableWidget):
         ours = str(titles.get(result["reference"], result["reference"]))
         best = {key: _best(rows, key) for key in COLUMNS}
         self.setRowCount(len(rows))
-        for number, row in enumerate(rows):
+        for at, row in enumerate(rows):
             items = [_title(row, against_words(row["against"], ours))]
             items += [_figure(row, key, best[key], ours) for key in COLUMNS]
             for column, item in enumerate(items):
                 if row["method"] == result["reference"]:
                     item.setBackground(OURS)
-                self.setItem(number, column, item)
+                self.setItem(at, column, item)
         self._lay_out()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
@@ -140,19 +134,12 @@ def against_words(against: Mapping[str, Any] | None, ours: str) -> str:
     auc, gap = against["auc"], against["auc"]["difference"]
     if gap is None:
         return f"Against {ours}: not defined."
-    low, high = (number(value, signed=True) for value in auc["ci95"])
+    low, high = auc["ci95"]
     return (
-        f"Against {ours}: AUC {number(gap, signed=True)}, 95 % CI {low} to {high}\n"
+        f"Against {ours}: AUC {gap:+.3f}, 95 % CI [{low:+.3f}, {high:+.3f}]\n"
         f"DeLong {_p(auc['p'])}, after Holm {_p(against['p_holm'])}, "
         f"corrected t {_p(against['corrected_t']['p'])}"
     )
-
-
-def number(value: float | None, *, signed: bool = False) -> str:
-    """Return a figure as tables print it."""
-    if value is None:
-        return NO_FIGURE
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
 def _p(p: float | None) -> str:
@@ -194,12 +181,10 @@ def _figure(row: Result, key: str, best: str | None, ours: str) -> QTableWidgetI
 
 def _tip(row: Result, key: str, ours: str) -> str:
     entry, against = row["metrics"][key], row["against"]
-    low, high = entry["ci95"]
     spread = "" if entry["sd"] is None else f" (sd {number(entry['sd'])} over folds)"
-    said = [f"{row['title']}, {COLUMNS[key]}: {number(entry['mean'])}{spread}"]
+    said = [f"{row['title']}, {METRICS[key]}: {number(entry['mean'])}{spread}"]
     said.append(
-        f"95 % CI {number(low)} to {number(high)}; folds pooled "
-        f"{number(entry['pooled'])}"
+        f"95 % CI {interval(*entry['ci95'])}; folds pooled {number(entry['pooled'])}"
     )
     if key in (row["reported"] or {}):
         table = row["reported"]["table"]

@@ -1,7 +1,6 @@
 """Panel: where the model looks, and how that agrees with the annotations."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFormLayout,
     QHBoxLayout,
     QProgressBar,
@@ -22,37 +20,24 @@ from superqt import QLabeledDoubleSlider
 from napari_harm3.cohort.case import TITLES, Case
 from napari_harm3.config import from_plain, recipe_hash, to_plain
 from napari_harm3.errors import Harm3Error
-from napari_harm3.explain.config import Also, ExplainConfig, ExplainRequest
+from napari_harm3.explain.config import ExplainConfig
+from napari_harm3.notices import MADE_UP
 from napari_harm3.plugin.client import Listener
 from napari_harm3.plugin.explanation_folder import EVIDENCE, read_explanation
-from napari_harm3.plugin.forms import ConfigForm, FieldGrid, Shown
 from napari_harm3.plugin.keys import EXPLAIN, bind_keys
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.explain_agreement import AgreementBox
+from napari_harm3.plugin.widgets.explain_choices import MapChoices
 from napari_harm3.plugin.widgets.explain_link import LinkBox
 from napari_harm3.plugin.widgets.explain_maps import MapBox
 from napari_harm3.plugin.widgets.linked_volumes import LinkedVolumes
-from napari_harm3.plugin.widgets.parts import (
-    WARNING,
-    PathField,
-    Scrolled,
-    choice,
-    note,
-)
+from napari_harm3.plugin.widgets.parts import WARNING, PathField, Scrolled, note
 from napari_harm3.worker.messages import Answer
 
-LAYERS = ("last", "stage4", "stage3", "stage2", "stage1", "stem")
-"""Of every encoder here, the coarsest first; a model says which of them it has."""
-
 BEGIN = "Open a case, choose a model, press Compute."
-MADE_UP = "Trained on made-up patients (phantom): says nothing about a real one."
 NO_VOLUME = "The model sees no volume, so there is no map to compare."
+STILL = "What is on show was computed before."
 NOT_COMPARED = "These maps show what a part responds to: no annotation says where."
-ALSO: dict[Also, tuple[str, str]] = {
-    "occlusion": ("occlusion", "Cover the volumes cube by cube: slow, and the surest"),
-    "decoupled": ("LD-VAE's parts", "What the inherent and the variant part see"),
-}
-"""Maps that are made beside the evidence when asked for: label and tip."""
 
 
 class ExplainWidget(QWidget):
@@ -63,32 +48,14 @@ class ExplainWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = napari_viewer
         self.session = Session.of(napari_viewer)
         self._request: int | None = None
         self._attention: dict[str, Any] = {}
         self._laid = False
-        self.model_path = PathField(
-            "Run or model folder", folder=True, chosen=self._chosen
-        )
-        self._fields = FieldGrid(2)
-        self.choices = ConfigForm(
-            ExplainConfig(),
-            {"method": Shown(label="Method"), "target": Shown(label="Evidence of")},
-            grid=self._fields,
-        )
-        self.layer = choice(LAYERS)
-        self.layer.setToolTip(
-            "Layer of the volumes' encoder: the last, or a finer one; choose layercam "
-            "or hirescam for these"
-        )
-        self.also = {kind: QCheckBox(label) for kind, (label, _) in ALSO.items()}
-        for kind, (_, tip) in ALSO.items():
-            self.also[kind].setToolTip(tip)
+        self.model_path = PathField("Run or model folder", folder=True)
+        self.choices = MapChoices()
         self.compute_button = QPushButton("Compute")
-        self.compute_button.clicked.connect(self.compute)
         self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.clicked.connect(self.cancel)
         self.progress = QProgressBar()
         self.progress.setTextVisible(True)
         self.probability = QProgressBar()
@@ -100,17 +67,22 @@ class ExplainWidget(QWidget):
         self.linked = LinkedVolumes(napari_viewer, self.session)
         self.threshold = _slider(0.35, "Share of the peak below which heat is clear")
         self.opacity = _slider(0.75, "Of the heat")
-        for slider in (self.threshold, self.opacity):
-            slider.valueChanged.connect(self._restyle)
         self.link = LinkBox(napari_viewer, self.session)
         self.figures = AgreementBox()
-        self.agreement = self.figures.table
         self._lay_out()
-        self.maps.ready.connect(self._lay)
-        self.link.changed.connect(self._show_heat)
+        self._hear_parts()
         self._hear(self.session)
         bind_keys(napari_viewer, self, EXPLAIN)
         self._enable()
+
+    def _hear_parts(self) -> None:
+        self.model_path.changed.connect(self._enable)
+        self.compute_button.clicked.connect(self.compute)
+        self.cancel_button.clicked.connect(self.cancel)
+        for slider in (self.threshold, self.opacity):
+            slider.valueChanged.connect(self._restyle)
+        self.maps.ready.connect(self._lay)
+        self.link.changed.connect(self._show_heat)
 
     def _hear(self, session: Session) -> None:
         session.cohort_changed.connect(self._forget)
@@ -120,20 +92,15 @@ class ExplainWidget(QWidget):
         session.slide_opened.connect(self._colour_slide)
 
     def _lay_out(self) -> None:
-        also, buttons = QHBoxLayout(), QHBoxLayout()
-        for box in self.also.values():
-            also.addWidget(box)
-        also.addStretch(1)
+        buttons = QHBoxLayout()
         buttons.addWidget(self.compute_button)
         buttons.addWidget(self.cancel_button)
         buttons.addWidget(self.progress, 1)
-        self._fields.add("Layer", self.layer)
         content = QWidget()
         column = QVBoxLayout(content)
         ask = QFormLayout()
         ask.addRow("Model", self.model_path)
         ask.addRow(self.choices)
-        ask.addRow("Also", also)
         ask.addRow(buttons)
         ask.addRow("p(pCR)", self.probability)
         ask.addRow("Map", self._map_row())
@@ -163,11 +130,10 @@ class ExplainWidget(QWidget):
         if case is None or cohort is None or model is None:
             return
         self.session.model = model
-        config = replace(self.choices.config(), layer=self.layer.currentText())
-        also = tuple(kind for kind, box in self.also.items() if box.isChecked())
+        request = self.choices.request()
         name = case.case_id
-        if config != ExplainConfig():
-            name = f"{name}-{recipe_hash(config)}"
+        if request.maps != ExplainConfig():
+            name = f"{name}-{recipe_hash(request.maps)}"
         out = self.session.work / "explanations" / model.name / name
         self._request = self.session.client.ask(
             "explain",
@@ -176,13 +142,13 @@ class ExplainWidget(QWidget):
                 "cohort": str(cohort.path),
                 "case": case.case_id,
                 "out": str(out),
-                "request": to_plain(ExplainRequest(maps=config, also=also)),
+                "request": to_plain(request),
                 **self.session.access,
             },
             Listener(
                 then=lambda result: self._computed(case, out, result),
-                progress=self._progressed,
-                failed=self._failed,
+                progress=lambda answer: self._progressed(case, answer),
+                failed=lambda message: self._failed(case, message),
             ),
         )
         self.status.setText("Starting the worker ...")
@@ -204,10 +170,6 @@ class ExplainWidget(QWidget):
         else:
             self.session.show_explanation(explanation)
 
-    def _chosen(self, path: Path) -> None:
-        self.session.model = path
-        self._enable()
-
     def _forget(self) -> None:
         """Keep nothing of a case."""
         self.cancel()
@@ -224,7 +186,9 @@ class ExplainWidget(QWidget):
         self._forget()
         self.status.setText(f"{case.case_id}: press Compute.")
 
-    def _progressed(self, answer: Answer) -> None:
+    def _progressed(self, case: Case, answer: Answer) -> None:
+        if case is not self.session.case:
+            return
         if answer.warning:
             self.origin.setText(answer.text)
         else:
@@ -232,9 +196,15 @@ class ExplainWidget(QWidget):
             self.progress.setValue(answer.step)
             self.status.setText(f"{answer.stage}: {answer.text}")
 
-    def _failed(self, message: str) -> None:
+    def _failed(self, case: Case, message: str) -> None:
+        """Say why there is nothing new, and whose maps are still on show."""
         self._finish()
-        self.status.setText(message or "Cancelled.")
+        if case is not self.session.case:
+            return
+        shown = self.session.explanation
+        self._show_origin(shown)
+        still = "" if shown is None else f" {STILL}"
+        self.status.setText(f"{message or 'Cancelled.'}{still}")
 
     def _computed(self, case: Case, out: Path, result: dict[str, Any]) -> None:
         self._finish()
@@ -256,13 +226,12 @@ class ExplainWidget(QWidget):
             plain = explanation["explain"]
             made = from_plain(ExplainConfig, plain, source="the explanation")
             self.choices.show_config(made)
-            self.layer.setCurrentText(made.layer)
         probability = explanation["probability"]
         self.probability.setValue(round(1000 * probability))
         self.probability.setFormat(f"{probability:.2f}  ({explanation['seen']})")
-        made_up = explanation["made_up"]
-        self.origin.setText(MADE_UP if made_up else "")
-        named = "" if made_up else f"Trained on {explanation['trained_on']}. "
+        self._show_origin(explanation)
+        made_up, source = explanation["made_up"], explanation["trained_on"]
+        named = "" if made_up else f"Trained on {source}. "
         cell = " x ".join(f"{mm:.0f}" for mm in explanation["cell_mm"])
         fine = f"One cell of the map is {cell} mm." if cell else "It sees no volume."
         if explanation.get("cells_assumed"):
@@ -273,6 +242,11 @@ class ExplainWidget(QWidget):
         self._laid = False
         self.link.offer(explanation)
         self.maps.offer(explanation)
+
+    def _show_origin(self, explanation: dict[str, Any] | None) -> None:
+        """Warn of a model that learned from made-up cases, if its maps are on show."""
+        made_up = explanation is not None and explanation["made_up"]
+        self.origin.setText(MADE_UP if made_up else "")
 
     def _follow(self) -> None:
         """Lay the heat maps where the volumes are drawn now; hide them until then."""

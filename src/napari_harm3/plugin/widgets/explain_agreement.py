@@ -25,7 +25,7 @@ MEASURES = {
     "energy": ("Energy in lesion", 2, "Share of the map's sum that lies in the lesion"),
     "energy_gain": ("Energy gain", 1, "That share over the lesion's share of the view"),
     "dice": ("Dice at half peak", 2, "Of the map above half of its peak"),
-    "auc": ("AUC", 2, "How well the map ranks lesion voxels above others"),
+    "auc": ("ROC-AUC", 2, "How well the map ranks lesion voxels above others"),
     "ap": ("Average precision", 2, "The same, for few lesion voxels among many"),
     "peak_distance_mm": ("Peak to lesion, mm", 1, "Distance; less is better"),
 }
@@ -140,4 +140,6 @@ def agreement_rows(measures: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _figure(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
+    if value is None:
+        return "-"
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # no -0.00

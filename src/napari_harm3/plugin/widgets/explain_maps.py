@@ -8,21 +8,24 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # per binding
 from qtpy.QtWidgets import QComboBox
 
+from napari_harm3.explain.config import KIND_TITLES
 from napari_harm3.plugin.explanation_folder import EVIDENCE
 from napari_harm3.plugin.layers import DrawnMaps, draw_maps
 from napari_harm3.plugin.session import Session
 
-KINDS = {
-    EVIDENCE: ("Evidence", "What speaks for the target, by the method that was chosen"),
-    "occlusion": ("Occlusion", "What the prediction loses where the volume is covered"),
-    "inherent": ("Inherent part", "What the patient's own half of the LD-VAE sees"),
-    "variant": ("Variant part", "What the changing half of the LD-VAE sees"),
-    "cross": (
-        "Inherent exchanged",
-        "What changes when the inherent part is that of the other time, Eq. (4)",
-    ),
+TIPS = {
+    EVIDENCE: "What speaks for the target, by the method that was chosen",
+    "occlusion": "What the prediction loses where the volume is covered",
+    "inherent": "What the patient's own half of the LD-VAE sees",
+    "variant": "What the changing half of the LD-VAE sees",
+    "cross": "What changes when the inherent part is that of the other time, Eq. (4)",
 }
-"""Kind of map, by the end of its file's name: title and tip."""
+"""What each kind of map is, by the end of its file's name."""
+
+
+def title_of(kind: str) -> str:
+    """Return what a kind of map is called on screen."""
+    return KIND_TITLES.get(kind, "Evidence" if kind == EVIDENCE else kind.capitalize())
 
 
 class MapBox(QComboBox):
@@ -104,7 +107,7 @@ class MapBox(QComboBox):
         self.blockSignals(True)
         self.clear()
         for kind in self._files or (EVIDENCE,):
-            title, tip = KINDS.get(kind, (kind.capitalize(), ""))
+            title, tip = title_of(kind), TIPS.get(kind, "")
             self.addItem(title, kind)
             self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.setCurrentIndex(max(self.findData(before), 0))

@@ -32,6 +32,7 @@ class MethodBox(QComboBox):
             for method in own:
                 model.appendRow(_item(method))
         self.setModel(model)
+        self.setToolTip("The network that is trained, fold by fold")
         self.setMaxVisibleItems(model.rowCount())
         self.choose(FIRST)
 

@@ -1,9 +1,18 @@
 """Small pieces that several panels are made of."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal, per binding
+    QEvent,
+    QObject,
+    QSize,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QPalette, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -19,8 +28,30 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-WARNING = "color: #ff8a65; font-weight: 600;"
-SOFT = "color: #9aa5b1;"
+
+class Look(NamedTuple):
+    """How a note is written: style sheets that can be read on dark and on light."""
+
+    on_dark: str
+    on_light: str
+
+
+WARNING = Look("color: #ff8a65; font-weight: 600;", "color: #a8321a; font-weight: 600;")
+SOFT = Look("color: #9aa5b1;", "color: #4f5964;")
+TITLE = Look("font-weight: 600;", "font-weight: 600;")
+
+LONGEST_WORD = 30
+"""Letters after which a note breaks a word."""
+
+LONGEST_CELL = 18
+"""Letters after which a table shortens a text, so that all columns have room."""
+
+LONG_WORD = re.compile(rf"(\S{{{LONGEST_WORD}}})(?=\S)")
+LEAST_ROWS = 3
+"""That a table shows below its header in a small window."""
+
+MIDDLE = 127
+"""Of Qt's lightness: brighter text stands on a dark ground."""
 
 
 class Scrolled(QScrollArea):
@@ -51,7 +82,13 @@ class Scrolled(QScrollArea):
 
 
 class PathField(QWidget):
-    """A path that is typed, or chosen in a dialogue."""
+    """A path that is typed, or chosen in a dialogue.
+
+    One that is typed is told by Return, or by the button, which then says so.
+    """
+
+    changed = Signal()
+    """Something else stands in the field."""
 
     def __init__(
         self,
@@ -63,12 +100,17 @@ class PathField(QWidget):
     ) -> None:
         super().__init__()
         self._folder, self._pattern, self._chosen = folder, pattern, chosen
+        self._suggested: Path | None = None
+        self._typed = False
         self.line = QLineEdit()
         self.line.setPlaceholderText(hint)
         self.line.setToolTip(hint)
+        self.line.textChanged.connect(self.changed)
+        self.line.textEdited.connect(self._edited)
         self.line.returnPressed.connect(self._entered)
-        self.button = QPushButton("Browse")
-        self.button.clicked.connect(self._browse)
+        self.button = QPushButton()
+        self.button.clicked.connect(self._press)
+        self._wait(False)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.line, 1)
@@ -81,10 +123,33 @@ class PathField(QWidget):
         return Path(text) if text else None
 
     def set_path(self, path: Path) -> None:
-        """Fill the field, telling nobody."""
+        """Fill the field; nobody is told that a path was chosen."""
         self.line.setText(str(path))
+        self._wait(False)
+
+    def suggest(self, path: Path) -> None:
+        """Fill the field, unless somebody named another path."""
+        if self.path == self._suggested:
+            self._suggested = path
+            self.set_path(path)
+
+    def _edited(self) -> None:
+        self._wait(self.path is not None and self._chosen is not None)
+
+    def _wait(self, typed: bool) -> None:
+        """Let the button open what was typed, or else a dialogue."""
+        self._typed = typed
+        self.button.setText("Open" if typed else "Browse")
+        self.button.setToolTip("Take the path that was typed (Return)" if typed else "")
+
+    def _press(self) -> None:
+        if self._typed:
+            self._entered()
+        else:
+            self._browse()
 
     def _entered(self) -> None:
+        self._wait(False)
         if self.path is not None and self._chosen is not None:
             self._chosen(self.path)
 
@@ -117,7 +182,24 @@ class Table(QTableWidget):
         assert header_view is not None
         header_view.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header_view.setStretchLastSection(True)
-        self.setMinimumHeight(150)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the height of few rows; more is taken where there is room."""
+        return QSize(super().sizeHint().width(), self.minimumSizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Return the height of few rows and the header."""
+        rows, header = self.verticalHeader(), self.horizontalHeader()
+        assert rows is not None
+        assert header is not None
+        height = LEAST_ROWS * rows.defaultSectionSize() + header.sizeHint().height()
+        return QSize(super().minimumSizeHint().width(), height)
+
+    def sizeHintForColumn(self, column: int) -> int:  # noqa: N802 - Qt's name
+        """Return the width of a column's texts, of long ones that of a part."""
+        most = LONGEST_CELL * self.fontMetrics().averageCharWidth()
+        return min(super().sizeHintForColumn(column), most)
 
     def stretch(self, column: int) -> None:
         """Let a column, in place of the last, take what room is left."""
@@ -127,13 +209,16 @@ class Table(QTableWidget):
         header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
 
     def fill(self, rows: Sequence[Sequence[str]], tips: Sequence[str] = ()) -> None:
-        """Show rows in place of those before; a tip belongs to a column."""
+        """Show rows in place of those before; a tip belongs to a column.
+
+        Where a column has none, a tip repeats the text, which may not have room.
+        """
         self.setRowCount(len(rows))
         for number, row in enumerate(rows):
             for column, text in enumerate(row):
                 item = QTableWidgetItem(text)
-                if column < len(tips):
-                    item.setToolTip(tips[column])
+                tip = tips[column] if column < len(tips) else ""
+                item.setToolTip(tip or text)
                 self.setItem(number, column, item)
 
 
@@ -144,9 +229,47 @@ def choice(names: Iterable[str]) -> QComboBox:
     return box
 
 
-def note(text: str = "", style: str = SOFT) -> QLabel:
+class Note(QLabel):
+    """A line of text that wraps, within words that are too long for a panel too."""
+
+    def __init__(self, text: str, look: Look) -> None:
+        super().__init__()
+        self._look = look
+        self.setWordWrap(True)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802 - Qt's name
+        """Show a text that may break where no space is."""
+        super().setText(LONG_WORD.sub("\\1\u200b", text or ""))
+
+    def set_look(self, look: Look) -> None:
+        """Write it otherwise."""
+        self._look = look
+        self._dress()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take the colours of the theme."""
+        super().showEvent(event)
+        self._dress()
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take the colours of another theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._dress()
+
+    def _dress(self) -> None:
+        parent = self.parentWidget()
+        if parent is None:
+            return
+        # A theme's text is known by what it does to the widget around.
+        text = parent.palette().color(QPalette.ColorRole.WindowText)
+        dark = text.lightness() > MIDDLE
+        style = self._look.on_dark if dark else self._look.on_light
+        if style != self.styleSheet():  # else it would change for ever
+            self.setStyleSheet(style)
+
+
+def note(text: str = "", look: Look = SOFT) -> Note:
     """Return a line of text that wraps."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setStyleSheet(style)
-    return label
+    return Note(text, look)

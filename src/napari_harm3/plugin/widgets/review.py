@@ -2,9 +2,11 @@
 
 import getpass
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
@@ -14,6 +16,7 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QMessageBox,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
@@ -22,20 +25,17 @@ from qtpy.QtWidgets import (
 )
 
 from napari_harm3.cohort.case import Case
-from napari_harm3.errors import Harm3Error, sentence
+from napari_harm3.errors import Harm3Error
 from napari_harm3.jobs import review
 from napari_harm3.plugin.keys import REVIEW, bind_keys
-from napari_harm3.plugin.session import Session
-from napari_harm3.plugin.widgets.parts import Scrolled, note
+from napari_harm3.plugin.session import Leaving, Session
+from napari_harm3.plugin.widgets.parts import TITLE, Scrolled, note
 from napari_harm3.plugin.widgets.toggles import Toggles
 
-READINGS = {"pcr": "pCR", "non-pcr": "no pCR"}
+READINGS = dict(zip(get_args(review.Reading), ("pCR", "no pCR"), strict=True))
 GRADES = {str(grade): str(grade) for grade in range(1, 6)}
-VERDICTS = {name: name.capitalize() for name in ("agree", "unsure", "disagree")}
-FLAGS = {
-    name: name.capitalize()
-    for name in ("look again", "motion", "alignment", "annotation", "slide")
-}
+VERDICTS = {name: name.capitalize() for name in get_args(review.Verdict)}
+FLAGS = {name: name.capitalize() for name in get_args(review.Flag)}
 PAUSE_MS = 3000
 """After so long without a word what was said is kept as a draft."""
 
@@ -57,23 +57,27 @@ class _Open:
     first: dict[str, Any] = field(default_factory=dict)
     """What the reader said before the prediction came in sight."""
 
+    damaged: bool = False
+    """Whether its file is no review, so that nothing can be kept until it is aside."""
+
 
 class ReviewWidget(QWidget):
     """Own reading first, then a verdict on the prediction; kept as JSON and a table.
 
     What was said and not saved is kept as a draft, at the latest when another case is
-    opened.
+    opened; where that fails, the case is left only if the reader says so.
     """
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = Session.of(napari_viewer)
         self._open: _Open | None = None
+        self._unsaved = False
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE_MS)
         self._pause.timeout.connect(lambda: self.save(draft=True))
-        self.case_label = QLabel("-")
+        self.case_label = note("-", TITLE)
         self.reading = Toggles(READINGS, tip="What you expect the pathologist to find")
         self.confidence = Toggles(GRADES, tip="1: a guess, 5: certain")
         self.prediction = QProgressBar()
@@ -92,21 +96,28 @@ class ReviewWidget(QWidget):
         self.draft_button.clicked.connect(lambda: self.save(draft=True))
         self.save_button = QPushButton("Save and next")
         self.save_button.clicked.connect(self.save_and_next)
+        self.aside_button = QPushButton("Set aside, and review anew")
+        self.aside_button.setToolTip("Rename the damaged file; it is not deleted")
+        self.aside_button.clicked.connect(self._set_aside)
         self.status = note("")
         self._lay_out()
-        for row in (self.reading, self.confidence, self.verdict, self.localisation):
-            row.changed.connect(self._say)
-        self.flags.changed.connect(self._say)
-        self.comment.textChanged.connect(self._say)
-        self.session.cohort_changed.connect(self._leave)
-        self.session.case_changed.connect(self._case_changed)
-        self.session.explained.connect(self._explained)
-        self._leave()
+        self._hear()
+        self._forget()
         if self.session.case is not None:
             self._case_changed(self.session.case)
         if self.session.explanation is not None:
             self._explained(self.session.explanation)
         bind_keys(napari_viewer, self, REVIEW)
+
+    def _hear(self) -> None:
+        for row in (self.reading, self.confidence, self.verdict, self.localisation):
+            row.changed.connect(self._say)
+        self.flags.changed.connect(self._say)
+        self.comment.textChanged.connect(self._say)
+        self.session.leaving.connect(self._leave)
+        self.session.cohort_changed.connect(self._forget)
+        self.session.case_changed.connect(self._case_changed)
+        self.session.explained.connect(self._explained)
 
     def save_and_next(self) -> None:
         """Keep what was said as final, and open the next case of the list."""
@@ -137,8 +148,9 @@ class ReviewWidget(QWidget):
                 ),
             )
         except (Harm3Error, OSError) as error:
-            show_error(sentence(error, "The review"))
+            show_error(_why(error, now.work))
             return False
+        self._unsaved = False
         self._pause.stop()
         self.status.setText(f"Saved{' as a draft' if draft else ''}: {path.name}.")
         self.session.reviewed.emit()
@@ -167,6 +179,7 @@ class ReviewWidget(QWidget):
         column.addWidget(self.comment)
         column.addLayout(buttons)
         column.addWidget(self.status)
+        column.addWidget(self.aside_button)
         column.addStretch(1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -182,28 +195,46 @@ class ReviewWidget(QWidget):
         )
 
     def _say(self) -> None:
+        self._unsaved = True
         self._pause.start()
         self._enable()
 
-    def _leave(self) -> None:
-        """Keep what was said of the case before, and forget it."""
-        if self._pause.isActive():
-            self.save(draft=True)
+    def _leave(self, leaving: Leaving) -> None:
+        """Keep what was said; where that fails, ask whether to go on without it."""
+        lost = self._unsaved and self._said() and not self.save(draft=True)
+        if lost and not self._lose():
+            leaving.allowed = False
+
+    def _lose(self) -> bool:
+        assert self._open is not None
+        buttons = QMessageBox.StandardButton
+        answer = QMessageBox.warning(
+            self,
+            "The review cannot be kept",
+            f"What was said of {self._open.case.case_id} is lost if you go on. Cancel "
+            f"to stay, put {self._open.work / review.FOLDER} right, and save again.",
+            buttons.Discard | buttons.Cancel,
+            buttons.Cancel,
+        )
+        return answer == buttons.Discard
+
+    def _forget(self) -> None:
+        """Show no case."""
         self._open = None
         self.case_label.setText("-")
         self.status.setText("")
         self._show(review.record(case_id=""))
 
     def _case_changed(self, case: Case) -> None:
-        self._leave()
+        self._forget()
         self._open = now = _Open(case=case, work=self.session.work)
-        self.case_label.setText(f"<b>{case.case_id}</b>")
+        self.case_label.setText(case.case_id)
         self.status.setText(ALONE)
         try:
             earlier = review.load(now.work, case.case_id)
         except Harm3Error as error:
             self.status.setText(str(error))
-            earlier = None
+            earlier, now.damaged = None, True
         if earlier is not None:
             if earlier.probability is not None:
                 now.probability, now.model = earlier.probability, earlier.model
@@ -211,10 +242,26 @@ class ReviewWidget(QWidget):
                     "first_reading": earlier.first_reading,
                     "first_confidence": earlier.first_confidence,
                 }
-            done = "Draft" if earlier.draft else "Reviewed"
-            self.status.setText(f"{done} of {earlier.time[:16]} by {earlier.reader}.")
+            done = "Draft of" if earlier.draft else "Reviewed on"
+            when = local_time(earlier.time)
+            self.status.setText(f"{done} {when} by {earlier.reader}.")
             self._show(earlier)
         self._enable()
+
+    def _set_aside(self) -> None:
+        """Review the case anew; its damaged file stays under another name."""
+        now = self._open
+        if now is None:
+            return
+        try:
+            path = review.set_aside(now.work, now.case.case_id)
+        except OSError as error:
+            show_error(_why(error, now.work))
+            return
+        now.damaged = False
+        self.status.setText(f"The damaged file is now {path.name}.")
+        self._enable()
+        self.session.reviewed.emit()
 
     def _show(self, said: review.ReviewRecord) -> None:
         """Put down what was said, and nothing else."""
@@ -225,6 +272,7 @@ class ReviewWidget(QWidget):
         self.flags.choose(said.flags)
         self.comment.setPlainText(said.comment)
         self._tell(said.probability, "then")
+        self._unsaved = False
         self._pause.stop()
         self._enable()
 
@@ -241,7 +289,8 @@ class ReviewWidget(QWidget):
         if now.probability is None:
             own = self._own()
             now.first = {f"first_{name}": value for name, value in own.items()}
-            self.status.setText("" if own["reading"] else UNREAD)
+            if not now.damaged:
+                self.status.setText("" if own["reading"] else UNREAD)
         now.probability = explanation["probability"]
         now.model = self.session.model.name if self.session.model else ""
         self._tell(now.probability, explanation["seen"])
@@ -249,13 +298,33 @@ class ReviewWidget(QWidget):
 
     def _enable(self) -> None:
         now = self._open
-        self.with_prediction.setEnabled(now is not None and now.probability is not None)
+        self.aside_button.setVisible(now is not None and now.damaged)
+        able = now is not None and not now.damaged
+        seen = now is not None and now.probability is not None
+        self.with_prediction.setEnabled(able and seen)
         for part in (self.reading, self.confidence, self.flags, self.comment):
-            part.setEnabled(now is not None)
-        ready = now is not None and self._said()
+            part.setEnabled(able)
+        ready = able and self._said()
         for button in (self.draft_button, self.save_button):
             button.setEnabled(ready)
             button.setToolTip("" if ready else SAY_SOMETHING)
+
+
+def local_time(time: str) -> str:
+    """Return when it was on the reader's clock; what is no time stays as it is."""
+    with suppress(ValueError):
+        return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"
+    return time
+
+
+def _why(error: Exception, work: Path) -> str:
+    """Return why a review could not be saved; the reader needs to know where."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return (
+        f"The review cannot be kept in {work / review.FOLDER}: {error.strerror}. Put "
+        "the folder right, and save again."
+    )
 
 
 def _grade(row: Toggles) -> int | None:

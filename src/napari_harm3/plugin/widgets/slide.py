@@ -45,7 +45,7 @@ from napari_harm3.wsi.config import (
     PatchConfig,
     TissueConfig,
 )
-from napari_harm3.wsi.patches import read_patch
+from napari_harm3.wsi.patch_pixels import read_patch
 from napari_harm3.wsi.resolution import PLAUSIBLE_MPP
 from napari_harm3.wsi.slide import Slide
 
@@ -86,7 +86,7 @@ class SlideWidget(QWidget):
         self.accepted = QCheckBox("patches")
         self.rejected = QCheckBox("rejected ones")
         self.counts = note(NO_SLIDE)
-        self.warning = note(style=WARNING)
+        self.warning = note(look=WARNING)
         self.preset = choice(PRESETS)
         self.tissue = ConfigForm(TissueConfig(), TISSUE_FIELDS)
         self.patches = ConfigForm(PatchConfig(), PATCH_FIELDS)
@@ -123,6 +123,8 @@ class SlideWidget(QWidget):
         self.preview.ask(wish)
 
     def _lay_out(self) -> None:
+        policy = self.slides.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.slides.setSizeAdjustPolicy(policy)  # a long name widens no panel
         source = QFormLayout()
         source.addRow("Slide", self.slides)
         source.addRow("", self.path)
@@ -148,6 +150,10 @@ class SlideWidget(QWidget):
         layout.addWidget(Scrolled(content))
 
     def _connect(self) -> None:
+        self.find_button.setToolTip("Seek tissue and patches, as the forms below say")
+        self.outline.setToolTip("Show the outline of the tissue")
+        self.accepted.setToolTip("Show the patches, accepted ones among them")
+        self.rejected.setToolTip("Also those with too little tissue")
         self.slides.activated.connect(self._choose)
         self.own_mpp.editingFinished.connect(self._state_mpp)
         self.find_button.clicked.connect(self.find_tissue)
@@ -194,6 +200,8 @@ class SlideWidget(QWidget):
         if slide is not None:
             mpp = "unknown" if slide.mpp is None else f"{slide.mpp[0]:.3g}"
             self.counts.setText(f"{slide.name}: {mpp} µm per pixel. Press Find tissue.")
+            unstated = "as the file says" if slide.mpp else "not stated"
+            self.own_mpp.setSpecialValueText(unstated)
             self.own_mpp.setValue(slide.stated_mpp or 0)
         self._enable()
 
@@ -233,7 +241,7 @@ class SlideWidget(QWidget):
         if not self._is_on_show(found.wish):
             return
         self.shown = found
-        self.warning.setText(found.warning)
+        self.warning.setText(found.warning or _too_small(found))
         damaged = found.count(DAMAGED)
         self.counts.setText(
             f"{found.count(ACCEPTED)} patches accepted, {found.count(REJECTED)} "
@@ -282,6 +290,17 @@ class SlideWidget(QWidget):
     def _enable(self) -> None:
         self.find_button.setEnabled(self.session.slide_view().slide is not None)
         self.batch.enable()
+
+
+def _too_small(found: Preview) -> str:
+    """Say why there is not one patch, not even a rejected one."""
+    if len(found.coords):
+        return ""
+    across, down = (round(side) for side in found.level0_px)
+    return (
+        f"The slide is smaller than one patch, {across} x {down} of its pixels: lower "
+        "the side or the µm per pixel under Patches."
+    )
 
 
 def _mpp_box() -> QDoubleSpinBox:

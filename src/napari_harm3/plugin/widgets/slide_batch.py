@@ -50,7 +50,6 @@ class SlideBatch(QWidget):
         self.weights = PathField("Weights; without them it is untrained")
         self.target = choice((THIS, ALL))
         self.out = PathField("Output folder", folder=True)
-        self._suggested: Path | None = None
         self.save_button = QPushButton("Save outline and patches")
         self.save_button.clicked.connect(self.save)
         self.extract_button = QPushButton("Extract features")
@@ -92,14 +91,16 @@ class SlideBatch(QWidget):
 
     def enable(self) -> None:
         """Allow what there is something to work on for."""
-        if self._session.cohort is not None and self.out.path == self._suggested:
-            self._suggested = self._session.work / "slides-by-hand"
-            self.out.set_path(self._suggested)
+        if self._session.cohort is not None:
+            self.out.suggest(self._session.work / "slides-by-hand")
         slide = self._session.slide_view().slide
         ready = slide is not None or self._session.cohort is not None
-        for button in (self.save_button, self.extract_button):
+        for button, tip in (
+            (self.save_button, "Write outline, mask and patches into the folder"),
+            (self.extract_button, "Turn the patches into features, into the folder"),
+        ):
             button.setEnabled(ready and self._request is None)
-            button.setToolTip("" if ready else "Open a slide or a cohort first")
+            button.setToolTip(tip if ready else "Open a slide or a cohort first")
         self.cancel_button.setEnabled(self._request is not None)
 
     def _run(self, job: str, more: dict[str, Any]) -> None:

@@ -6,15 +6,11 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_harm3.plugin.widgets.comparison_table import (
-    ComparisonTable,
-    Result,
-    number,
-)
+from napari_harm3.jobs.report import number
+from napari_harm3.notices import MADE_UP, UNTRAINED
+from napari_harm3.plugin.widgets.comparison_table import ComparisonTable, Result
 from napari_harm3.plugin.widgets.parts import WARNING, note
 
-MADE_UP = "Made-up cohort (phantom): these figures say nothing of patients."
-UNTRAINED = "The slide encoder is untrained."
 HOW = (
     "Mean ± sd over folds, 95 % interval by bootstrap, decisions at 0.5; the best "
     "figure is bold, which is no test. Always saying “no pCR” has ACC {majority}. "
@@ -29,7 +25,7 @@ class TableResult(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.page: Path | None = None
-        self.warning = note(style=WARNING)
+        self.warning = note(look=WARNING)
         self.table = ComparisonTable()
         self.notes = note()
         self.report_button = QPushButton("Open report")
