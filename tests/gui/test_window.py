@@ -100,7 +100,7 @@ def test_the_worker_explains_the_case_and_the_maps_lie_over_it(
     assert any(heat.visible for heat in heats)
     assert "held-out" in explain.probability.text()
     assert "made-up" in explain.origin.text()
-    assert explain.agreement.rowCount() >= 4
+    assert explain.figures.table.rowCount() >= 4
     assert len(hung.session.slide_view().attention.data) > 0
 
     explain.threshold.setValue(0.6)
@@ -132,17 +132,18 @@ def test_a_finer_layer_is_drawn_and_the_panel_says_so(qtbot, hung, run):
     explain.model_path.set_path(run)
     hung.session.case_changed.emit(hung.session.case)
     explain.choices.fields["method"].value = "layercam"
-    explain.layer.setCurrentText("stage1")
+    explain.choices.layer.setCurrentText("stage1")
 
     with qtbot.waitSignal(explain.drawn, timeout=LONG):
         press(qtbot, explain.compute_button)
 
     folder = hung.session.explanation["folder"]
     assert "8 x 24 x 24 mm" in explain.status.text()
-    explain.layer.setCurrentText("last")  # what was chosen last is not what is shown
+    # What was chosen last is not what is shown.
+    explain.choices.layer.setCurrentText("last")
     with qtbot.waitSignal(explain.drawn, timeout=LONG):
         explain.load(folder)
-    assert explain.layer.currentText() == "stage1"
+    assert explain.choices.layer.currentText() == "stage1"
 
 
 def test_an_explanation_can_be_cancelled_and_the_window_lives(qtbot, hung, run):

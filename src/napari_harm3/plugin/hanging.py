@@ -1,6 +1,8 @@
 """How a case hangs: T1 above T2, before beside after, slide in a dock of its own."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,14 @@ from napari_harm3.mri.display import DisplayGrid
 from napari_harm3.plugin.layers import (
     AXES,
     HEAT,
-    NOTHING,
+    NO_VOXELS,
     SHIFT,
     UNITS,
     DrawnMaps,
     DrawnVolume,
     Place,
 )
+from napari_harm3.plugin.places import Places
 
 STRIDE = 3
 """Layers of one grid cell: image, heat map, annotation."""
@@ -27,17 +30,59 @@ STRIDE = 3
 ANNOTATION_COLOURS = {0: "transparent", 1: "#36d7b7", 2: "#f7b801", None: "#e05cff"}
 
 
+@dataclass(kw_only=True)
+class _Hung:
+    """The layers of a volume, and what of them belongs on screen."""
+
+    image: Image
+    heat: Image
+    annotation: Labels
+    volume: DrawnVolume
+    """As scanned."""
+
+    grid: DisplayGrid | None
+    """Where it is drawn now; None of a volume that is missing."""
+
+    kept: int
+    """Fingerprint of the annotation as it was read, or last kept."""
+
+    scanned: Shaped[np.ndarray, "Z Y X"] | None = None
+    """The annotation that is painted on, while a resampled one is drawn."""
+
+    shift_mm: float = 0.0
+    """How far along Z it is drawn from where it lies."""
+
+    heated: bool = False
+    """Whether the heat layer holds a map that is to be seen, not one of before."""
+
+    misplaced: bool = False
+    """Whether the annotation was drawn by hand on the volume as it lay elsewhere."""
+
+    @property
+    def annotated(self) -> bool:
+        """Whether the annotation says anything that is in its right place."""
+        return not self.misplaced and bool(np.any(self.annotation.data))
+
+    @property
+    def labels(self) -> Shaped[np.ndarray, "Z Y X"]:
+        """The annotation that is painted on."""
+        drawn = self.annotation.data if self.scanned is None else self.scanned
+        return np.asarray(drawn)
+
+    @property
+    def layers(self) -> tuple[Image, Image, Labels]:
+        """The layers of its cell, from below."""
+        return self.image, self.heat, self.annotation
+
+
 class Hanging:
     """The twelve layers of a viewer: three for each of the four volumes."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
-        self._images: dict[str, Image] = {}
-        self._heats: dict[str, Image] = {}
-        self._annotations: dict[str, Labels] = {}
-        self._heats_visible = True
-        self._grids: dict[str, DisplayGrid] = {}
-        self._shifts: dict[str, float] = {}
+        self._places = Places(viewer, stride=STRIDE)
+        self._hung: dict[str, _Hung] = {}
+        self._heats_visible = self._annotations_visible = True
         self.peak = 1.0
 
     def show(self, volumes: Sequence[DrawnVolume]) -> None:
@@ -46,17 +91,18 @@ class Hanging:
         # Else napari lays its scene anew and collects garbage for each layer.
         with viewer.layers.batched_update():
             self._remove()
+            frame = next((v.grid for v in volumes if v.grid is not None), None)
             for volume in volumes:
-                self._hang(volume)
+                self._hang(volume, volume.grid or frame)
             viewer.canvas.grid.enabled = True
-            viewer.canvas.grid.shape = (2, 2)
-            # Negative: the first group of layers goes to the upper left.
-            viewer.canvas.grid.stride = STRIDE
+            self._places.hold(
+                [layer for hung in self._hung.values() for layer in hung.layers]
+            )
         viewer.dims.ndisplay = 2
-        viewer.canvas.overlays.scale_bar.visible = True
+        viewer.canvas.overlays.scale_bar.visible = frame is not None
         viewer.canvas.overlays.scale_bar.gridded = False
         viewer.scene.overlays.axes.visible = False
-        viewer.canvas.overlays.axes.visible = True
+        viewer.canvas.overlays.axes.visible = frame is not None
         viewer.reset_view()
         focus = next((v.focus for v in volumes if v.focus is not None), None)
         if focus is not None:
@@ -75,19 +121,21 @@ class Hanging:
         self.relink()
         point = self._viewer.dims.point
         for volume in volumes:
-            grid, role = volume.grid, volume.role
-            image, annotation = self._images[role], self._annotations[role]
+            grid, hung = volume.grid, self._hung[volume.role]
+            image, annotation = hung.image, hung.annotation
             if grid is None or volume.image is None or volume.image is image.data:
                 continue  # every change is drawn: what stays is left alone
-            self._grids[role] = grid
+            hung.grid = grid
             _put(image, volume.image, grid)
             image.metadata = volume.origin("image")
+            labels = hung.labels
+            hung.scanned = labels if volume.aligned else None
             if volume.annotation is not None:
-                _put(annotation, volume.annotation, grid)
+                _put(annotation, volume.annotation if volume.aligned else labels, grid)
                 annotation.metadata = volume.origin("labels")
             else:  # what was drawn by hand stays on the volume as scanned
-                some = bool(np.any(annotation.data))
-                annotation.visible = some and not volume.aligned
+                hung.misplaced = volume.aligned
+                self._see_annotation(hung)
             # Edits belong on the grid of the file, which an aligned view is not.
             annotation.editable = not volume.aligned
         self._viewer.dims.point = point
@@ -95,12 +143,30 @@ class Hanging:
     @property
     def empty(self) -> bool:
         """Whether no case hangs."""
-        return not self._images
+        return not self._hung
+
+    @property
+    def painted(self) -> Mapping[str, tuple[Shaped[np.ndarray, "Z Y X"], Any]]:
+        """Annotations that were changed by hand, and what a writer is told of them."""
+        changed = {}
+        for role, hung in self._hung.items():
+            if hung.grid is not None and _fingerprint(hung.labels) != hung.kept:
+                changed[role] = hung.labels, hung.volume.place("labels")
+        return changed
+
+    def keep_painted(self) -> None:
+        """Take the annotations as they are now for unchanged."""
+        for hung in self._hung.values():
+            hung.kept = _fingerprint(hung.labels)
 
     @property
     def grids(self) -> dict[str, DisplayGrid]:
         """Where the volumes are drawn now, by role."""
-        return dict(self._grids)
+        return {
+            role: hung.grid
+            for role, hung in self._hung.items()
+            if hung.grid is not None
+        }
 
     def role_at(self, cell: tuple[int, int] | None) -> str | None:
         """Return the role that hangs in a cell of the canvas grid."""
@@ -108,37 +174,38 @@ class Hanging:
         if cell is None or not grid.enabled:  # all of them lie on each other
             return None
         there = [layers[number] for number in grid.contents_at(cell, layers)]
-        return next((r for r, image in self._images.items() if image in there), None)
+        return next((r for r, hung in self._hung.items() if hung.image in there), None)
 
     def scroll(self, role: str, slices: int) -> None:
         """Move a volume and all that lies on it against the others."""
-        if role not in self._grids:
+        hung = self._hung.get(role)
+        if hung is None or hung.grid is None:
             return
-        by = slices * self._grids[role].scale[0]
-        shift = self._shifts[role] = self._shifts.get(role, 0.0) + by
-        image = self._images[role]
-        for layer in (image, self._heats[role], self._annotations[role]):
+        by = slices * hung.grid.scale[0]
+        hung.shift_mm += by
+        for layer in hung.layers:
             z, y, x = layer.translate
             layer.translate = (z + by, y, x)
-            layer.metadata[SHIFT] = shift  # what is saved lies where it belongs
-        moved = f", moved {shift:+.0f} mm" if abs(shift) > 1e-6 else ""
-        image.name = f"{TITLES[role]}{moved}"
+            layer.metadata[SHIFT] = hung.shift_mm  # saved, it lies where it belongs
+        moved = f", moved {hung.shift_mm:+.0f} mm" if abs(hung.shift_mm) > 1e-6 else ""
+        hung.image.name = f"{TITLES[role]}{moved}"
 
     def relink(self) -> None:
         """Put every volume back to where it lies."""
-        for role, shift in list(self._shifts.items()):
-            self.scroll(role, -round(shift / self._grids[role].scale[0]))
-        self._shifts.clear()
+        for role, hung in self._hung.items():
+            if hung.grid is not None and hung.shift_mm:
+                self.scroll(role, -round(hung.shift_mm / hung.grid.scale[0]))
+                hung.shift_mm = 0.0  # without what rounding has left
 
     def on_screen(self, role: str, place: Place) -> Place:
         """Return where a place of a volume is drawn, if that was scrolled alone."""
         z, y, x = place
-        return z + self._shifts.get(role, 0.0), y, x
+        return z + self._shift_mm(role), y, x
 
     def off_screen(self, role: str, place: Place) -> Place:
         """Return the place of a volume that is drawn somewhere; see `on_screen`."""
         z, y, x = place
-        return z - self._shifts.get(role, 0.0), y, x
+        return z - self._shift_mm(role), y, x
 
     def show_heat(self, maps: DrawnMaps, *, least_peak: float = 1e-6) -> None:
         """Lay heat maps over the volumes, on one scale.
@@ -152,51 +219,71 @@ class Hanging:
         """
         peaks = [float(heat.max()) for _, heat in maps.values()]
         self.peak = max([least_peak, *peaks])
-        for role, layer in self._heats.items():
+        for role, hung in self._hung.items():
+            hung.heated = role in maps and bool(maps[role][1].any())
             if role in maps:
                 grid, heat = maps[role]
-                shift = self._shifts.get(role, 0.0)
-                _put(layer, np.asarray(heat, dtype=np.float32), grid, shift)
-                layer.contrast_limits_range = (0.0, self.peak)
-                _see(layer, visible=self._heats_visible and bool(heat.any()))
-            else:
-                _see(layer, visible=False)
+                _put(hung.heat, np.asarray(heat, np.float32), grid, hung.shift_mm)
+                hung.heat.contrast_limits_range = (0.0, self.peak)
+            self._see_heat(hung)
 
     def set_heat(self, *, threshold: float, opacity: float) -> None:
         """Show only heat above a share of the common peak."""
-        for layer in self._heats.values():
-            layer.contrast_limits = (min(threshold, 0.99) * self.peak, self.peak)
-            layer.opacity = opacity
+        for hung in self._hung.values():
+            limits = (min(threshold, 0.99) * self.peak, self.peak)
+            hung.heat.contrast_limits = limits
+            hung.heat.opacity = opacity
 
     def toggle_heat(self) -> None:
-        """Hide or show the heat maps."""
-        self._heats_visible = not self._heats_visible
-        for layer in self._heats.values():
-            layer.visible = self._heats_visible and bool(np.any(layer.data))
+        """Hide the heat maps, or show those that belong on screen."""
+        self._see_heats(visible=not self._heats_visible)
+
+    def uncover_heat(self) -> None:
+        """Show the heat maps that belong on screen, now and from now on."""
+        self._see_heats(visible=True)
 
     def toggle_annotations(self) -> None:
-        """Hide or show the annotations."""
-        for layer in self._annotations.values():
-            layer.visible = not layer.visible and bool(np.any(layer.data))
+        """Hide the annotations, or show those that belong on screen."""
+        self._annotations_visible = not self._annotations_visible
+        for hung in self._hung.values():
+            self._see_annotation(hung)
 
-    def _hang(self, volume: DrawnVolume) -> None:
+    def _see_heats(self, *, visible: bool) -> None:
+        self._heats_visible = visible
+        for hung in self._hung.values():
+            self._see_heat(hung)
+
+    def _see_heat(self, hung: _Hung) -> None:
+        _see(hung.heat, visible=self._heats_visible and hung.heated)
+
+    def _see_annotation(self, hung: _Hung) -> None:
+        _see(hung.annotation, visible=self._annotations_visible and hung.annotated)
+
+    def _shift_mm(self, role: str) -> float:
+        return self._hung[role].shift_mm if role in self._hung else 0.0
+
+    def _hang(self, volume: DrawnVolume, grid: DisplayGrid | None) -> None:
+        """Add the layers of a volume, or what holds its cell, after those before it.
+
+        A volume that is missing lies on the grid of another: of its own it would have
+        voxels of 1 mm, and so would the slice slider have its steps.
+        """
         placed: dict[str, Any] = {"units": UNITS, "axis_labels": AXES}
-        if volume.grid is not None:
-            placed |= {"scale": volume.grid.scale, "translate": volume.grid.translate}
-        here, role = volume.image is not None, volume.role
-        image = self._viewer.add_image(
-            volume.image if volume.image is not None else NOTHING,
-            name=volume.title if here else f"{volume.title} ({volume.message})",
+        if grid is not None:
+            placed |= {"scale": grid.scale, "translate": grid.translate}
+        here = volume.image is not None
+        image = Image(
+            NO_VOXELS if volume.image is None else volume.image,
+            name=volume.caption,
             colormap="gray",
             contrast_limits=volume.window,
             interpolation2d="linear",
-            visible=here,
             metadata=volume.origin("image"),
             **placed,
         )
         image.name_overlay.visible = True
-        heat = self._viewer.add_image(
-            NOTHING,
+        heat = Image(
+            NO_VOXELS,
             name=f"{volume.title}, heat",
             colormap=HEAT,
             contrast_limits=(0.0, 1.0),
@@ -207,33 +294,44 @@ class Hanging:
         )
         shape = (1, 1, 1) if volume.image is None else volume.image.shape
         labels = volume.annotation
-        annotation = self._viewer.add_labels(
+        some = labels is not None and bool(labels.any())
+        annotation = Labels(
             np.zeros(shape, np.uint8) if labels is None else labels,
             name=f"{volume.title}, annotation",
             colormap=ANNOTATION_COLOURS,
-            visible=labels is not None and bool(labels.any()),
+            visible=self._annotations_visible and some,
             metadata=volume.origin("labels"),
             **placed,
         )
         annotation.contour = 2
-        if volume.grid is not None and here:
-            self._grids[role] = volume.grid
-        self._images[role], self._heats[role] = image, heat
-        self._annotations[role] = annotation
+        annotation.editable = here
+        hung = _Hung(
+            image=image,
+            heat=heat,
+            annotation=annotation,
+            volume=volume,
+            grid=volume.grid if here else None,
+            kept=_fingerprint(np.asarray(annotation.data)),
+        )
+        for number, layer in enumerate(hung.layers, STRIDE * len(self._hung)):
+            self._viewer.layers.insert(number, layer)
+        self._hung[volume.role] = hung
 
     def _remove(self) -> None:
-        ours = {*self._images.values(), *self._heats.values()}
-        for layer in [*ours, *self._annotations.values()]:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-        self._grids.clear()
-        self._shifts.clear()
-        self._images.clear()
-        self._heats.clear()
-        self._annotations.clear()
+        self._places.hold([])
+        for hung in self._hung.values():
+            for layer in hung.layers:
+                if layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
+        self._hung.clear()
 
 
-def _see(layer: Image, *, visible: bool) -> None:
+def _fingerprint(labels: Shaped[np.ndarray, "Z Y X"]) -> int:
+    """Return a number that another annotation hardly ever has."""
+    return zlib.crc32(np.ascontiguousarray(labels).data)
+
+
+def _see(layer: Image | Labels, *, visible: bool) -> None:
     """Hide or show a layer: napari lays its grid anew even where nothing changes."""
     if layer.visible != visible:
         layer.visible = visible

@@ -20,7 +20,8 @@ from napari_harm3.mri.volume import Geometry
 
 AXES = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
-NOTHING = np.zeros((1, 1, 1), np.float32)
+NO_VOXELS = np.zeros((1, 1, 1), np.float32)
+MISSING = "missing"
 SHIFT = "shift_mm"
 """In a layer's metadata: how far along Z it is drawn from where it lies."""
 
@@ -72,6 +73,24 @@ class DrawnVolume:
         """What a person reads above it."""
         return TITLES[self.role]
 
+    @property
+    def caption(self) -> str:
+        """What a person reads in its cell; why a file is not read is told elsewhere."""
+        if self.image is not None:
+            return self.title
+        why = "missing" if self.message == MISSING else "cannot be read"
+        return f"{self.title} ({why})"
+
+    def place(self, kind: Literal["image", "labels"]) -> dict[str, Any]:
+        """Return what a writer is told of a layer that lies where the volume does."""
+        assert self.grid is not None
+        return {
+            "name": self.title,
+            "scale": self.grid.scale,
+            "translate": self.grid.translate,
+            "metadata": self.origin(kind),
+        }
+
     def origin(self, kind: Literal["image", "labels"]) -> dict[str, Any]:
         """Return the metadata of its image, or of its annotation.
 
@@ -83,8 +102,8 @@ class DrawnVolume:
         return origin(self.grid, self.path, kind=kind, own=own)
 
     @property
-    def focus(self) -> tuple[float, float, float] | None:
-        """Centre of the annotation, LPS mm in the order Z, Y, X."""
+    def focus(self) -> Place | None:
+        """Centre of the annotation."""
         if self.annotation is None or self.grid is None or not self.annotation.any():
             return None
         index = np.argwhere(self.annotation).mean(axis=0)
@@ -141,11 +160,10 @@ def draw_case(case: Case, transforms: Transforms | None = None) -> list[DrawnVol
 def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
     path = case.volumes.get(role)
     if path is None:
-        return DrawnVolume(role=role, message="missing")
+        return DrawnVolume(role=role, message=MISSING)
     try:
         volume = read_volume(path)
         grid = _grid(volume, role, transforms)
-        low, high = np.percentile(volume.array[::2, ::2, ::2], (1, 99.5))
         annotation, message = None, ""
         if role in case.masks:
             try:
@@ -158,7 +176,7 @@ def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
             grid=grid,
             image=grid.show(volume.array),
             annotation=annotation,
-            window=(float(low), float(max(high, low + 1e-6))),
+            window=window_of(volume.array),
             message=message,
             path=path,
             annotation_path=case.masks.get(role),
@@ -166,6 +184,12 @@ def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
         )
     except (Harm3Error, OSError) as error:
         return DrawnVolume(role=role, message=sentence(error, path.name))
+
+
+def window_of(array: Shaped[np.ndarray, "X Y Z"]) -> tuple[float, float]:
+    """Return the contrast limits that leave out what is darkest and brightest."""
+    low, high = np.percentile(array[::2, ::2, ::2], (1, 99.5))
+    return float(low), float(max(high, low + 1e-6))
 
 
 def draw_maps(

@@ -63,7 +63,7 @@ def link_maps(
             grid = _coarser(grids[role])
             own = Geometry(
                 shape=grid.shape,
-                affine=_to_own(role, transforms) @ _zyx_affine(grid),
+                affine=_to_own(role, transforms) @ grid.affine,
             )
             affine, heat = link.cell_affine(role), cells.astype(np.float32)
             heat = to_native(heat, affine, own, view=link.view)
@@ -111,12 +111,6 @@ def _to_own(role: str, transforms: Transforms) -> Float[np.ndarray, "4 4"]:
     if role not in transforms:
         return to_ras
     return np.asarray(transforms[role], dtype=float) @ to_ras
-
-
-def _zyx_affine(grid: DisplayGrid) -> Float[np.ndarray, "4 4"]:
-    affine = np.diag([*grid.scale, 1.0])
-    affine[:3, 3] = grid.translate
-    return affine
 
 
 def _coarser(grid: DisplayGrid) -> DisplayGrid:

@@ -13,16 +13,17 @@ from napari.utils.notifications import show_error, show_info
 from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.mri.dicom_headers import is_dicom
 from napari_harm3.mri.display import display_grid
+from napari_harm3.mri.formats import VOLUME_SUFFIXES
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.volume import Volume
-from napari_harm3.plugin.layers import AXES, UNITS, origin
+from napari_harm3.plugin.layers import AXES, UNITS, origin, window_of
 from napari_harm3.plugin.session import Session
 from napari_harm3.wsi.pyramid import pyramid
 from napari_harm3.wsi.slide import open_slide
 
 Layers = list[tuple[Any, ...]]
 Reader = Callable[[Any], Layers]
-NOTHING: Layers = [(None,)]
+NO_LAYERS: Layers = [(None,)]
 """How a reader tells napari that it opened the file otherwise."""
 
 MOST_LABELS = 32
@@ -30,22 +31,13 @@ MOST_LOOKED_AT = 100
 """Files and folders that are looked at before it is said to hold no DICOM."""
 
 DICOM_SUFFIXES = (".dcm", ".ima")
-VOLUME_SUFFIXES = (
-    ".nii.gz",
-    ".nii",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    *DICOM_SUFFIXES,
-)
 
 
 def volume_reader(path: str | Sequence[str]) -> Reader | None:
     """Return the reader of NIfTI, NRRD, MetaImage and DICOM; None for a DICOM slide."""
     if isinstance(path, str) and _is_slide(path, DICOM_SUFFIXES):
         return None
-    return _reader(path, _volume)
+    return _reader(path, volume_layers)
 
 
 def folder_reader(path: str | Sequence[str]) -> Reader | None:
@@ -55,11 +47,14 @@ def folder_reader(path: str | Sequence[str]) -> Reader | None:
     """
     if not isinstance(path, str) or not _holds_dicom(Path(path)):
         return None
-    return _reader(path, _volume)
+    return _reader(path, volume_layers)
 
 
 def slide_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return the reader of whole-slide images; None for what OpenSlide cannot open."""
+    """Return the reader of slides; None for a TIFF or DICOM file that is not one.
+
+    Any other file that cannot be opened is told when it is read.
+    """
     doubtful = (".tif", ".tiff", *DICOM_SUFFIXES)
     if isinstance(path, str) and path.lower().endswith(doubtful):
         # A plain TIFF is napari's, and a DICOM volume has a reader of its own.
@@ -89,7 +84,7 @@ def _reader(path: str | Sequence[str], read: Callable[[Path], Layers]) -> Reader
             return read(Path(given))
         except (Harm3Error, OSError) as error:
             show_error(sentence(error, Path(given).name))
-            return NOTHING
+            return NO_LAYERS
 
     return layers
 
@@ -130,7 +125,8 @@ def read_layer_file(path: Path) -> Volume:
     return read_volume(path)
 
 
-def _volume(path: Path) -> Layers:
+def volume_layers(path: Path) -> Layers:
+    """Return a volume as an image, or as labels if it holds but a few whole numbers."""
     volume = read_layer_file(path)
     grid = display_grid(volume)
     if grid.oblique_degrees:
@@ -153,14 +149,13 @@ def _volume(path: Path) -> Layers:
     if mask:
         labels = grid.show(volume.array.astype(np.uint8), order=0)
         return [(labels, about, kind)]
-    low, high = np.percentile(volume.array[::2, ::2, ::2], (1, 99.5))
-    about["contrast_limits"] = (float(low), float(max(high, low + 1e-6)))
+    about["contrast_limits"] = window_of(volume.array)
     return [(grid.show(volume.array), about | {"colormap": "gray"}, kind)]
 
 
 def _title(path: Path) -> str:
-    lower = path.name.lower()
-    suffix = next((s for s in VOLUME_SUFFIXES if lower.endswith(s)), "")
+    lower, known = path.name.lower(), (*VOLUME_SUFFIXES, *DICOM_SUFFIXES)
+    suffix = next((one for one in known if lower.endswith(one)), "")
     return path.name[: len(path.name) - len(suffix)] or path.name
 
 
@@ -184,4 +179,4 @@ def _cohort(path: Path) -> Layers:
     if viewer is not None:
         viewer.window.add_plugin_dock_widget("napari-harm3", "HARM3 Cases")
         Session.of(viewer).open_cohort(path)
-    return NOTHING
+    return NO_LAYERS

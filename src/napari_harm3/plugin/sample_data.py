@@ -13,14 +13,14 @@ from napari_harm3.jobs.cohort import make_phantom
 from napari_harm3.jobs.progress import result_of
 from napari_harm3.phantom.config import PhantomConfig
 from napari_harm3.plugin.client import Listener
-from napari_harm3.plugin.layers import NOTHING
-from napari_harm3.plugin.readers import _volume
+from napari_harm3.plugin.layers import NO_VOXELS
+from napari_harm3.plugin.readers import volume_layers
 from napari_harm3.plugin.session import Session
 
 CASES = PhantomConfig(cases=3, seed=7)
 FIRST = "HN-0001"
 WAITING = f"{CASES.cases} patients are being made up"
-PLACEHOLDER = (NOTHING, {"name": WAITING, "visible": False}, "image")
+PLACEHOLDER = (NO_VOXELS, {"name": WAITING, "visible": False}, "image")
 """A layer until the case hangs: napari takes a sample without any for a fault."""
 
 
@@ -29,7 +29,7 @@ def phantom_case() -> list[tuple[Any, ...]]:
     viewer = current_viewer()
     if viewer is None:
         made = result_of(make_phantom(sample_folder(), config=CASES))
-        return _volume(Path(made["cohort"]).parent / FIRST / "t1_pre.nii.gz")
+        return volume_layers(Path(made["cohort"]).parent / FIRST / "t1_pre.nii.gz")
     viewer.window.add_plugin_dock_widget("napari-harm3", "HARM3 Cases")
     _open_when_made(Session.of(viewer))
     return [PLACEHOLDER]

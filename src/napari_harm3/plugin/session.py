@@ -5,6 +5,7 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal, per binding
+    QEvent,
     QObject,
     Qt,
     QTimer,
@@ -18,10 +19,19 @@ from napari_harm3.plugin.client import Client
 from napari_harm3.plugin.hanging import Hanging
 from napari_harm3.plugin.layers import Transforms
 from napari_harm3.plugin.slide_view import SlideView
+from napari_harm3.wsi.files import shown_name, unique_names
+from napari_harm3.wsi.slide import Slide
 
 WORK = ".harm3"
 SLIDE_DOCK = "HARM3 biopsy"
 SLIDE_SHARE = 0.3
+
+
+class Leaving:
+    """Asks every panel whether the case at hand may be left."""
+
+    allowed = True
+    """A panel that cannot keep what it holds of the case sets it to False."""
 
 
 class Session(QObject):
@@ -29,6 +39,9 @@ class Session(QObject):
 
     It belongs to the viewer's window, and ends with it.
     """
+
+    leaving = Signal(object)
+    """A `Leaving`: another case or cohort is to be opened, or the window closed."""
 
     cohort_changed = Signal(object)
     case_changed = Signal(object)
@@ -54,6 +67,7 @@ class Session(QObject):
         window = viewer.window._qt_window
         super().__init__(window)
         window.destroyed.connect(self.end)
+        window.installEventFilter(self)
         self.viewer = viewer
         self.cohort: Cohort | None = None
         self.allow_external = False
@@ -119,6 +133,8 @@ class Session(QObject):
             If the table is not in order; the cohort at hand stays.
         """
         cohort = read_cohort(path, allow_external=allow_external)
+        if not self._may_leave():
+            return
         self.cohort, self.case, self.explanation = cohort, None, None
         self.transforms = {}
         self.listed = tuple(case.case_id for case in cohort.cases)
@@ -128,11 +144,29 @@ class Session(QObject):
         self.cohort_changed.emit(cohort)
 
     def open_case(self, case_id: str) -> None:
-        """Make a case of the cohort the one that every panel shows."""
-        if self.cohort is not None:
+        """Make a case of the cohort the one that every panel shows.
+
+        None is opened where a panel must stay on the case at hand.
+        """
+        if self.cohort is not None and self._may_leave():
             self.case = self.cohort.case(case_id)
             self.explanation, self.transforms = None, {}
             self.case_changed.emit(self.case)
+
+    def eventFilter(  # noqa: N802 - Qt's name
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Keep the window open where a panel must stay on the case at hand."""
+        closing = event is not None and event.type() == QEvent.Type.Close
+        if event is None or not closing or self._may_leave():
+            return super().eventFilter(watched, event)
+        event.ignore()
+        return True
+
+    def _may_leave(self) -> bool:
+        leaving = Leaving()
+        self.leaving.emit(leaving)
+        return leaving.allowed
 
     def step(self, by: int) -> None:
         """Open the next listed case after the one at hand (1), or that before (-1).
@@ -149,7 +183,7 @@ class Session(QObject):
     def slide_view(self) -> SlideView:
         """Return the slide's dock, made on first need."""
         if self._slide is None:
-            self._slide = SlideView()
+            self._slide = SlideView(name_of=self._slide_name)
             dock = self.viewer.window.add_dock_widget(
                 self._slide, name=SLIDE_DOCK, area="right"
             )
@@ -168,6 +202,12 @@ class Session(QObject):
             window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
             QTimer.singleShot(0, self._slide.model.reset_view)
 
+    def _slide_name(self, slide: Slide) -> str:
+        """Return what explanations of the case call a slide."""
+        slides = () if self.case is None else self.case.slides
+        names = unique_names([shown_name(path) for path in slides])
+        return dict(zip(slides, names, strict=True)).get(slide.path, slide.name)
+
     def _forget_slide(self) -> None:
         self._slide = None
 
@@ -179,6 +219,7 @@ class Session(QObject):
     def show_explanation(self, explanation: dict[str, Any]) -> None:
         """Tell every panel of an explanation of the case."""
         self.explanation = explanation
+        self.hanging.uncover_heat()  # asked for, it is to be seen
         self.explained.emit(explanation)
 
     def close(self) -> None:

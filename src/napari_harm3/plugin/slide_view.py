@@ -4,8 +4,9 @@ A slide in microns and volumes in millimetres cannot share one canvas.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,14 @@ class SlideView(QWidget):
     _progressed = Signal(object, object, float)
     _failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        *,
+        name_of: Callable[[Slide], str] = attrgetter("name"),
+    ) -> None:
         super().__init__(parent)
+        self._name_of = name_of
         self.model = ViewerModel(title="HARM3 slide")
         self.slide: Slide | None = None
         self._coords: Int64[np.ndarray, "N 2"] = np.zeros((0, 2), np.int64)
@@ -102,6 +109,11 @@ class SlideView(QWidget):
         self.model.mouse_move_callbacks.append(self._mouse_moved)
         self.model.mouse_drag_callbacks.append(on_click(self._mouse_clicked))
         self.model.scene.camera.events.zoom.connect(self._keep_line_width)
+
+    @property
+    def name(self) -> str | None:
+        """What an explanation calls the slide on show."""
+        return None if self.slide is None else self._name_of(self.slide)
 
     def open(self, path: Path, source_mpp: float | None = None) -> None:
         """Show a slide in place of the one before.
@@ -180,12 +192,8 @@ class SlideView(QWidget):
 
     def show_attention(self, geojson: dict[str, Any]) -> None:
         """Colour the patches by the model's attention."""
-        own = [
-            feature
-            for feature in geojson["features"]
-            if self.slide is not None
-            and feature["properties"]["slide"] == self.slide.name
-        ]
+        name = self.name
+        own = [f for f in geojson["features"] if f["properties"]["slide"] == name]
         rings = np.array([f["geometry"]["coordinates"][0] for f in own])
         if not own:
             self._evidence = NO_COLOURS
@@ -263,8 +271,7 @@ class SlideView(QWidget):
             self._progressed.emit(slide, levels, done / of)
 
     def _tell_bug(self, slide: Slide, done: Future[None]) -> None:
-        if error := done.exception():
-            logging.getLogger(__name__).error("The slide failed.", exc_info=error)
+        if tell_bug("The slide", done):
             self._failed.emit(slide)
 
     def _coarse_lost(self, slide: Slide) -> None:
@@ -370,3 +377,11 @@ class SlideView(QWidget):
             self._fill(self._hovered, self._coords[patch : patch + 1], side)
         self._hovered.visible = patch != -1
         self.hovered.emit(patch)
+
+
+def tell_bug(what: str, done: Future[None]) -> bool:
+    """Log what ended a piece of work in a thread; return whether that was a bug."""
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        logging.getLogger(__name__).error(f"{what} failed.", exc_info=error)
+    return error is not None

@@ -17,7 +17,7 @@ from napari_harm3.plugin.widgets.train import TrainWidget
 PLUGIN = "napari-harm3"
 LEFT_PIXELS, RIGHT_PIXELS = 340, 430
 ALONE = 0.75
-"""Share of the window's height that a slide has while no case hangs."""
+"""Share of the window's height that a slide has while no volume hangs."""
 
 SIDES = {
     Qt.Corner.TopLeftCorner: Qt.DockWidgetArea.LeftDockWidgetArea,
@@ -99,7 +99,7 @@ def _arrange(
 
 
 class _Room(QObject):
-    """Gives a slide the middle of the window while no case hangs there."""
+    """Gives a slide the middle of the window while no volume hangs there."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -108,18 +108,19 @@ class _Room(QObject):
 
     def share(self, slide: object) -> None:
         """Move the slide there, or everything back to where it was."""
-        alone = slide is not None and self._session.case is None
+        alone = slide is not None and not self._session.hanging.grids
         window = self._session.viewer.window._qt_window
         if alone and self._before is None:
             self._before = window.saveState()
             _widen(window)
-        elif self._session.case is not None and self._before is not None:
+        elif self._session.case and not alone and self._before is not None:
             window.restoreState(self._before)
             self._before = None
         else:
             return
-        # The canvas has its new size only when the window is laid out.
-        QTimer.singleShot(0, self._session.slide_view().model.reset_view)
+        # The canvases have their new size only when the window is laid out.
+        for model in (self._session.slide_view().model, self._session.viewer):
+            QTimer.singleShot(0, model.reset_view)
 
 
 def _widen(window: QMainWindow) -> None:

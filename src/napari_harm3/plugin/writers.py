@@ -187,8 +187,7 @@ class _Layer:
         if not {"affine_ras", "native_shape", "source_path"} <= metadata.keys():
             return False
         grid = _grid(metadata)
-        drawn = np.diag([*grid.scale, 1.0])
-        drawn[:3, 3] = grid.translate
+        drawn = grid.affine
         drawn[0, 3] += metadata.get(SHIFT, 0.0)
         return grid.shape == self.drawn.shape and np.allclose(
             drawn, self.world, atol=CLOSE_MM

@@ -14,14 +14,20 @@ from qtpy.QtWidgets import (
 )
 
 from napari_harm3.cohort.case import TITLES, Case
-from napari_harm3.cohort.table import Cohort, external_files
+from napari_harm3.cohort.table import Cohort, external_files, table_faults
 from napari_harm3.errors import Harm3Error
+from napari_harm3.notices import PHANTOM
 from napari_harm3.plugin.keys import CASES, bind_keys
 from napari_harm3.plugin.layers import DrawnVolume, draw_case, tilt
+from napari_harm3.plugin.painted import as_painted
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.align_button import AlignButton
 from napari_harm3.plugin.widgets.case_list import CaseList
-from napari_harm3.plugin.widgets.parts import WARNING, PathField, note
+from napari_harm3.plugin.widgets.painting import Painting
+from napari_harm3.plugin.widgets.parts import WARNING, PathField, Scrolled, note
+
+MOST_FAULTS = 6
+"""Of a table, that have room in the panel."""
 
 
 class CasesWidget(QWidget):
@@ -29,14 +35,13 @@ class CasesWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.viewer = napari_viewer
         self.session = Session.of(napari_viewer)
         self.table_path = PathField(
             "cohort.csv", pattern="Cohort table (*.csv)", chosen=self.open_cohort
         )
         self.list = CaseList(self.session)
         self.list.refilled.connect(self._enable)
-        self.list.faulty.connect(self._warn)
+        self.list.faulty.connect(lambda _: self._warn([]))
         self.open_button = QPushButton("Open")
         self.open_button.clicked.connect(self.list.open_selected)
         self.previous_button = QPushButton("Previous")
@@ -44,6 +49,7 @@ class CasesWidget(QWidget):
         self.next_button = QPushButton("Next")
         self.next_button.clicked.connect(lambda: self.session.step(1))
         self.align_button = AlignButton(self.session)
+        self.painting = Painting(self.session)
         self.status = note("Choose a cohort table, or File > Open Sample > HARM3.")
         self.faults = note("", WARNING)
         self._problems: list[str] = []
@@ -53,12 +59,17 @@ class CasesWidget(QWidget):
         for button in (self.open_button, self.previous_button, self.next_button):
             buttons.addWidget(button)
         buttons.addWidget(self.align_button)
-        layout = QVBoxLayout(self)
+        content = QWidget()
+        layout = QVBoxLayout(content)
         layout.addWidget(self.table_path)
         layout.addWidget(self.list, 1)
         layout.addLayout(buttons)
         layout.addWidget(self.status)
+        layout.addWidget(self.painting)
         layout.addWidget(self.faults)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(Scrolled(content))
         self._enable()
         self.session.cohort_changed.connect(self._take_down)
         self.session.cohort_changed.connect(self._show_cohort)
@@ -69,10 +80,14 @@ class CasesWidget(QWidget):
 
     def open_cohort(self, path: Path) -> None:
         """Read a table; one that is not in order is told, and changes nothing."""
+        outside = False
         try:
-            self.session.open_cohort(path, allow_external=self._accepted(path))
+            outside = self._accepted(path)
+            self.session.open_cohort(path, allow_external=outside)
         except Harm3Error as error:
-            show_error(str(error))
+            faults = table_faults(path, allow_external=outside)
+            show_error(faults[0] if faults else str(error))
+            self._warn(faults[:MOST_FAULTS])
 
     def _accepted(self, path: Path) -> bool:
         """Ask whether files outside the table's folder may be opened, if there are."""
@@ -89,6 +104,7 @@ class CasesWidget(QWidget):
 
     def _take_down(self) -> None:
         """Hang nothing of the cohort before; a slide that was opened alone stays."""
+        self.painting.forget()
         if not self.session.hanging.empty:
             self.session.hanging.clear()
             self.session.slide_view().clear()
@@ -97,7 +113,7 @@ class CasesWidget(QWidget):
         self.table_path.set_path(cohort.path)
         self._problems = [warning.message for warning in cohort.warnings[:3]]
         self.list.read()
-        made_up = " Made-up patients (phantom)." if cohort.made_up else ""
+        made_up = f" {PHANTOM.capitalize()}." if cohort.made_up else ""
         self.status.setText(f"{cohort.name}: {len(cohort.cases)} cases.{made_up}")
 
     def _enable(self) -> None:
@@ -108,12 +124,13 @@ class CasesWidget(QWidget):
 
     def _load(self, case: Case) -> None:
         self.status.setText(f"Opening {case.case_id} ...")
-        worker = create_worker(draw_case, case)
-        worker.returned.connect(lambda volumes: self._hang(case, volumes))
+        folder = self.painting.folder(case)
+        worker = create_worker(_draw, case, folder)
+        worker.returned.connect(lambda drawn: self._hang(case, *drawn))
         worker.errored.connect(lambda error: show_error(str(error)))
         worker.start()
 
-    def _hang(self, case: Case, volumes: list[DrawnVolume]) -> None:
+    def _hang(self, case: Case, painted: Case, volumes: list[DrawnVolume]) -> None:
         if case is not self.session.case:  # another one was opened meanwhile
             return
         self.session.hanging.show(volumes)
@@ -123,13 +140,15 @@ class CasesWidget(QWidget):
             if v.message not in ("", "missing")
         ]
         self._problems += self._show_slide(case)
-        self.status.setText(f"{case.case_id}. {tilt(volumes)}")
+        about = tilt(volumes) if case.volumes else "It has no MRI."
+        self.status.setText(f"{case.case_id}. {about}")
         self._warn([])
-        self.align_button.offer(case, volumes)
+        self.align_button.offer(painted, volumes)
+        self.painting.offer(case)
         self.session.case_drawn.emit(case)
 
     def _warn(self, more: list[str]) -> None:
-        self.faults.setText("\n".join([*self._problems, *more]))
+        self.faults.setText("\n".join([*self._problems, *more, *self.list.faults]))
 
     def _show_slide(self, case: Case) -> list[str]:
         """Show the biopsy in its dock; return what is wrong with it."""
@@ -142,3 +161,9 @@ class CasesWidget(QWidget):
         except Harm3Error as error:
             return [f"{TITLES['wsi']}: {error}"]
         return []
+
+
+def _draw(case: Case, folder: Path) -> tuple[Case, list[DrawnVolume]]:
+    """Return a case as it was painted, and its volumes."""
+    painted = as_painted(case, folder)
+    return painted, draw_case(painted)

@@ -234,9 +234,9 @@ class LinkBox(QWidget):
 
     def _on_show(self, link: CaseLink) -> Int[np.ndarray, "n"]:
         """Return the patches of the slide on show whose places are known."""
-        slide = self._session.slide_view().slide
-        names = [slide is not None and slide.name == one for one in link.places.names]
-        here = np.array(names, bool)[link.places.slide]
+        name = self._session.slide_view().name
+        on_show = np.array([name == one for one in link.places.names], bool)
+        here = on_show[link.places.slide]
         return np.flatnonzero(here & link.places.known)
 
     def _settle(self, read: tuple[dict[str, Any], CaseLink | None, str]) -> None:
@@ -270,10 +270,10 @@ class LinkBox(QWidget):
 
     def click_slide(self, x: float, y: float) -> None:
         """Ask the patch at a level-0 pixel of the slide, while clicks are heard."""
-        slide = self._session.slide_view().slide
-        if not self.button.isChecked() or self.link is None or slide is None:
+        name = self._session.slide_view().name
+        if not self.button.isChecked() or self.link is None or name is None:
             return
-        patch = self.link.patch_at(slide.name, x, y)
+        patch = self.link.patch_at(name, x, y)
         if patch is None:
             self.text.setText("The model has seen no patch there.")
         else:
