@@ -161,7 +161,7 @@ def test_a_review_that_cannot_be_kept_is_lost_only_if_the_reader_says_so(
 
     assert session.case.case_id == "HN-0002"
     assert review.comment.toPlainText() == "important"
-    assert str(reviews) in asked[0]
+    assert f"{reviews.parent.name}/reviews" in asked[0]
     with qtbot.waitSignal(session.case_drawn, timeout=LONG):
         session.step(1)
     assert review.comment.toPlainText() == ""

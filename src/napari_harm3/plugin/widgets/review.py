@@ -212,7 +212,7 @@ class ReviewWidget(QWidget):
             self,
             "The review cannot be kept",
             f"What was said of {self._open.case.case_id} is lost if you go on. Cancel "
-            f"to stay, put {self._open.work / review.FOLDER} right, and save again.",
+            f"to stay, put {_folder(self._open.work)} right, and save again.",
             buttons.Discard | buttons.Cancel,
             buttons.Cancel,
         )
@@ -322,9 +322,14 @@ def _why(error: Exception, work: Path) -> str:
     if not isinstance(error, OSError):
         return str(error)
     return (
-        f"The review cannot be kept in {work / review.FOLDER}: {error.strerror}. Put "
-        "the folder right, and save again."
+        f"The review cannot be kept in {_folder(work)}: {error.strerror}. Put the "
+        "folder right, and save again."
     )
+
+
+def _folder(work: Path) -> str:
+    """Return where reviews are kept, beside the cohort's table; no whole path."""
+    return f"{work.name}/{review.FOLDER}"
 
 
 def _grade(row: Toggles) -> int | None:
