@@ -120,6 +120,8 @@ def _picture_when_drawn(
     """Save a picture of the window and close it; without one if nothing is drawn."""
 
     def take() -> None:
+        if napari.current_viewer() is None:  # closed meanwhile
+            return
         arguments.screenshot.parent.mkdir(parents=True, exist_ok=True)
         viewer.window.screenshot(
             str(arguments.screenshot), canvas_only=False, flash=False
