@@ -12,8 +12,6 @@ from napari_harm3.mri import register as module
 from napari_harm3.mri.register import Registration
 from napari_harm3.mri.volume import Volume
 
-pytest.importorskip("SimpleITK")
-
 
 @pytest.fixture
 def asked(tmp_path, monkeypatch) -> tuple[Callable[[], Registration], list[int]]:

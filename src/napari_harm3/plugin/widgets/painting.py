@@ -11,7 +11,7 @@ from napari_harm3.cohort.case import TITLES, Case
 from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.plugin.painted import FOLDER, keep, kept
 from napari_harm3.plugin.session import Leaving, Session
-from napari_harm3.plugin.widgets.parts import note
+from napari_harm3.plugin.widgets.parts import may_lose, note
 
 TIP = "Show the cohort's own annotations again; what was painted is deleted"
 
@@ -68,16 +68,12 @@ class Painting(QWidget):
 
     def _lose(self, why: str) -> bool:
         assert self._case is not None
-        buttons = QMessageBox.StandardButton
-        answer = QMessageBox.warning(
+        return may_lose(
             self,
             "What was painted cannot be kept",
             f"{why}\n\nWhat was painted on {self._case.case_id} is lost if you go on. "
             "Cancel to stay, and save its annotation layers elsewhere by File > Save.",
-            buttons.Discard | buttons.Cancel,
-            buttons.Cancel,
         )
-        return answer == buttons.Discard
 
     def _discard(self) -> None:
         case = self._case

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
+    QMessageBox,
     QPushButton,
     QScrollArea,
     QTableWidget,
@@ -273,3 +274,11 @@ class Note(QLabel):
 def note(text: str = "", look: Look = SOFT) -> Note:
     """Return a line of text that wraps."""
     return Note(text, look)
+
+
+def may_lose(parent: QWidget, title: str, text: str) -> bool:
+    """Ask whether to go on where something cannot be kept; Cancel if none is chosen."""
+    buttons = QMessageBox.StandardButton
+    choices = buttons.Discard | buttons.Cancel
+    answer = QMessageBox.warning(parent, title, text, choices, buttons.Cancel)
+    return bool(answer == buttons.Discard)

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QMessageBox,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
@@ -29,7 +28,7 @@ from napari_harm3.errors import Harm3Error
 from napari_harm3.jobs import review
 from napari_harm3.plugin.keys import REVIEW, bind_keys
 from napari_harm3.plugin.session import Leaving, Session
-from napari_harm3.plugin.widgets.parts import TITLE, Scrolled, note
+from napari_harm3.plugin.widgets.parts import TITLE, Scrolled, may_lose, note
 from napari_harm3.plugin.widgets.toggles import Toggles
 
 READINGS = dict(zip(get_args(review.Reading), ("pCR", "no pCR"), strict=True))
@@ -207,16 +206,12 @@ class ReviewWidget(QWidget):
 
     def _lose(self) -> bool:
         assert self._open is not None
-        buttons = QMessageBox.StandardButton
-        answer = QMessageBox.warning(
+        return may_lose(
             self,
             "The review cannot be kept",
             f"What was said of {self._open.case.case_id} is lost if you go on. Cancel "
             f"to stay, put {_folder(self._open.work)} right, and save again.",
-            buttons.Discard | buttons.Cancel,
-            buttons.Cancel,
         )
-        return answer == buttons.Discard
 
     def _forget(self) -> None:
         """Show no case."""
