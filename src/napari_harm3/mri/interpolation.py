@@ -6,6 +6,7 @@ less: that one computes in double precision, voxel by voxel.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32, Shaped
@@ -20,6 +21,7 @@ DECIMALS = 9
 """What an index has beyond these is the rounding of the matrix."""
 
 Matrix = Float[np.ndarray, "4 4"]
+Plane = Float[np.ndarray, "R C"]
 Shape = tuple[int, int, int]
 
 
@@ -116,9 +118,7 @@ class _Line:
     above: Int[np.ndarray, "N"]
     weight: Float32[np.ndarray, "N"]
 
-    def of(
-        self, plane: Float[np.ndarray, "R C"], axis: int
-    ) -> Float[np.ndarray, "r c"]:
+    def of(self, plane: Plane, axis: int) -> Plane:
         """Return a plane at these places of one of its axes."""
         lower = plane.take(self.below, axis=axis)
         if not self.weight.any():  # two grids of the same spacing
@@ -149,18 +149,33 @@ def _fill_along_axes(
     limits: Float[np.ndarray, "2 3"],
     most: np.float32,
 ) -> None:
-    """Interpolate along one axis after the other: the same sum, far fewer products."""
+    """Interpolate along one axis after the other: the same sum, far fewer products.
+
+    Whichever are fewer, the planes of the array or those of the result, are the ones
+    that are spread out along height and width.
+    """
     depth, height, width = (
         _line(matrix[a, a], matrix[a, 3], result.shape[a], array.shape[a], limits[:, a])
         for a in range(3)
     )
+    early = len(array) < len(depth.below)
+
+    @lru_cache(maxsize=2)
+    def source(number: int) -> Plane:
+        plane = capped(array[number], most)
+        return _spread(plane, height, width) if early else plane
+
     seen = result[depth.inside, height.inside, width.inside]
     places = zip(seen, depth.below, depth.above, depth.weight, strict=True)
     for plane, below, above, weight in places:
-        source = capped(array[below], most)
+        found = source(below)
         if weight:
-            source = between(source, capped(array[above], most), weight)
-        plane[...] = width.of(height.of(source, axis=0), axis=1)
+            found = between(found, source(above), weight)
+        plane[...] = found if early else _spread(found, height, width)
+
+
+def _spread(plane: Plane, height: _Line, width: _Line) -> Plane:
+    return width.of(height.of(plane, axis=0), axis=1)
 
 
 def _fill_obliquely(
