@@ -216,6 +216,18 @@ def test_lesions_too_large_for_the_body_are_refused(sources, tmp_path):
         implanted(tmp_path / "out", tmp_path, cases=1)
 
 
+def test_volumes_that_share_no_body_are_told(sources, tmp_path):
+    from napari_harm3.mri.volume import write_volume
+
+    (tmp_path / "lesions").symlink_to(sources / "lesions")
+    empty, grid = np.zeros((20, 20, 20), np.int16), np.diag([2.0, 2, 2, 1])
+    write_volume(tmp_path / "anatomy" / "t1.nii.gz", empty, grid)
+    write_volume(tmp_path / "anatomy" / "t2.nii.gz", empty, grid)
+
+    with pytest.raises(VolumeError, match=r"^anatomy: The volumes show no body"):
+        implanted(tmp_path / "out", tmp_path, cases=1)
+
+
 @pytest.mark.parametrize("absent", ["anatomy", "lesions"])
 def test_a_folder_without_volumes_or_lesions_is_refused(sources, tmp_path, absent):
     for name in ("anatomy", "lesions"):

@@ -8,6 +8,7 @@ import pytest
 import SimpleITK
 from scipy.spatial.transform import Rotation
 
+from drawn_slides import write_tiff
 from implant_cases import FLIP, ball, lps_of, transform_text, write_anatomy
 from napari_harm3.cohort.case import ROLES
 from napari_harm3.cohort.table import write_cohort
@@ -327,6 +328,71 @@ def test_names_tell_sequence_and_time(tmp_path):
         find_anatomies(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("baseline", "follow-up"),
+        ("baseline", "follow_up"),
+        ("preRT", "midRT"),
+        ("pre-treatment", "post-treatment"),
+        ("pretreatment", "posttherapy"),
+        ("preCRT", "postop"),
+        ("ses-01a", "ses-02a"),
+    ],
+)
+def test_folders_of_two_times_are_one_patients(tmp_path, before, after):
+    cube = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    expected = {
+        f"{sequence}_{role}": tmp_path / time / f"{sequence}.nii.gz"
+        for sequence in ("t1", "t2")
+        for role, time in (("pre", before), ("post", after))
+    }
+    for path in expected.values():
+        write_volume(path, cube, SQUARE)
+
+    (one,), notes = find_anatomies(tmp_path)
+
+    assert one.volumes == expected
+    assert not notes
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["post/t1_preproc", "post_T1_pregad", "post_T1_prefrontal", "study2_T1_midline"],
+)
+def test_a_longer_word_is_no_time(tmp_path, name):
+    cube = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    for file in ("pre_t1", "pre_t2", "post_t2", name):
+        write_volume(tmp_path / "a" / f"{file}.nii.gz", cube, SQUARE)
+
+    (one,), _ = find_anatomies(tmp_path)
+
+    assert one.volumes["t1_post"] == tmp_path / "a" / f"{name}.nii.gz"
+
+
+def test_a_volume_resampled_to_another_space_is_no_volume(tmp_path):
+    cube = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    for name in ("a/t1", "a/t1_to_common_space", "a/t2", "b/t1_to_t2", "b/t2"):
+        write_volume(tmp_path / f"{name}.nii.gz", cube, SQUARE)
+
+    (one,), notes = find_anatomies(tmp_path)
+
+    assert one.volumes["t1_pre"] == tmp_path / "a" / "t1.nii.gz"
+    assert notes == ["b has no T1: it is left out."]
+
+
+def test_a_damaged_volume_is_told_with_its_patient(tmp_path):
+    cube = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    for name in ("a/t1", "a/t2", "b/t1", "b/t2"):
+        write_volume(tmp_path / f"{name}.nii.gz", cube, SQUARE)
+    (tmp_path / "b" / "t2.nii.gz").write_bytes(b"\x1f\x8bcut")
+
+    _, bad = find_anatomies(tmp_path)[0]
+
+    with pytest.raises(VolumeError, match=r"^b: t2\.nii\.gz"):
+        laid_together(bad)
+
+
 def test_dicom_series_are_told_and_not_read(tmp_path):
     cube = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
     for name in ("a/t1_pre", "a/t2_pre", "a/t1_post", "b/t1", "b/t2"):
@@ -428,3 +494,12 @@ def test_slides_that_cannot_serve_are_told(tmp_path):
     with pytest.raises(SlideError, match="holds no slide"):
         usable_slides(tmp_path)
     shutil.rmtree(tmp_path)
+
+
+def test_a_slide_without_resolution_is_told_without_options_that_are_not_here(tmp_path):
+    write_tiff(tmp_path / "a.tif", np.zeros((64, 64, 3), np.uint8), mpp=None)
+
+    with pytest.raises(SlideError, match=r"a\.tif does not state .* left out") as error:
+        usable_slides(tmp_path)
+
+    assert "mpp" not in str(error.value)

@@ -81,6 +81,14 @@ def test_a_cohort_of_another_kind_is_not_written_over(tmp_path, about):
     assert "cohort.csv" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("out", ["file", "file/x"])
+def test_no_cohort_lies_in_a_file(drawn, tmp_path, out):
+    (tmp_path / "file").write_text("mine")
+
+    with pytest.raises(CohortError, match=r"^file is no folder"):
+        drawn(tmp_path / out)
+
+
 def test_a_cohort_that_was_stopped_goes_on(tmp_path):
     (tmp_path / "HN-0001").mkdir()
     (tmp_path / "HN-0001" / "case.json").write_text("{}")

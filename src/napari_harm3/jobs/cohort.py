@@ -36,8 +36,8 @@ def make_phantom(
     Raises
     ------
     CohortError, VolumeError, SlideError
-        If the folder holds another cohort; if the files that lesions are implanted in,
-        or taken from, cannot serve.
+        If the folder is none, or holds another cohort; if the files that lesions are
+        implanted in, or taken from, cannot serve.
     """
     from napari_harm3.phantom.case_folder import case_name, check_own
 

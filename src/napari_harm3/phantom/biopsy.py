@@ -18,7 +18,8 @@ from napari_harm3.wsi.config import PatchConfig, TissueConfig
 from napari_harm3.wsi.folder import slides_in
 from napari_harm3.wsi.patch_pixels import read_patches
 from napari_harm3.wsi.patches import Patches, grid, lay_patches
-from napari_harm3.wsi.slide import open_slide
+from napari_harm3.wsi.resolution import UNSTATED
+from napari_harm3.wsi.slide import Slide, open_slide
 from napari_harm3.wsi.tissue import find_tissue
 
 MOST_ACROSS = 9
@@ -72,15 +73,10 @@ def usable_slides(folder: Path | None) -> tuple[list[Path], list[str]]:
         return [], []
     found, notes = [], []
     for path in slides_in(folder):
-        try:
-            tissue = len(_laid(path).coords)
-        except (Harm3Error, OSError) as error:
-            notes.append(f"{error} The slide is left out.")
-            continue
-        if tissue >= LEAST_PATCHES:
-            found.append(path)
+        if fault := _fault(path):
+            notes.append(fault)
         else:
-            notes.append(f"{path.name} has {tissue} patches of tissue: it is left out.")
+            found.append(path)
     if not found:
         told = f" ({notes[0]})" if notes else ""
         raise SlideError(
@@ -113,14 +109,14 @@ def write_biopsy(
     """
     pixels = draw_slide(rng, 0.0) if source is None else _taken(source, rng)
     write_slide(path, pixels)
-    laid = _laid(path)  # of the file itself, since its compression has a say
+    laid = _written(path)  # of the file itself, since its compression has a say
     able = np.flatnonzero(laid.tissue >= LEAST_TISSUE)
     wanted = min(round(share * len(laid.coords)), len(able))
     chosen = np.sort(rng.permutation(able)[:wanted])
     for x, y in laid.coords[chosen].tolist():
         _stamp(pixels[y : y + PATCHES.patch, x : x + PATCHES.patch], rng)
     write_slide(path, pixels)
-    final = _laid(path).coords
+    final = _written(path).coords
     responds = {(x, y) for x, y in laid.coords[chosen].tolist()}
     rows = [
         {"x": x, "y": y, "responder": int((x, y) in responds)}
@@ -134,16 +130,36 @@ def write_biopsy(
     )
 
 
-def _laid(path: Path) -> Patches:
+def _fault(path: Path) -> str:
+    """Return why no biopsy can be taken from a slide; empty if one can."""
+    try:
+        with open_slide(path) as slide:
+            if slide.mpp is None:  # which nobody is asked for here
+                return (
+                    f"{slide.name} {slide.mpp_note or UNSTATED}: it is left out until "
+                    "the file is corrected."
+                )
+            tissue = len(_laid(slide).coords)
+    except (Harm3Error, OSError) as error:
+        return f"{error} The slide is left out."
+    if tissue < LEAST_PATCHES:
+        return f"{path.name} has {tissue} patches of tissue: it is left out."
+    return ""
+
+
+def _laid(slide: Slide) -> Patches:
+    return lay_patches(slide, find_tissue(slide, TissueConfig()), PATCHES)
+
+
+def _written(path: Path) -> Patches:
     with open_slide(path) as slide:
-        slide.require_mpp()
-        return lay_patches(slide, find_tissue(slide, TissueConfig()), PATCHES)
+        return _laid(slide)
 
 
 def _taken(source: Path, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """Return a square of a slide on its own grid of patches, mirrored and turned."""
     with open_slide(source) as slide:
-        laid = lay_patches(slide, find_tissue(slide, TissueConfig()), PATCHES)
+        laid = _laid(slide)
         every = grid(slide.bounds, laid.level0_px)
         columns, rows = len(np.unique(every[:, 0])), len(np.unique(every[:, 1]))
         cells = every.reshape(rows, columns, 2)

@@ -44,8 +44,14 @@ def check_own(out: Path, *, name: str, cases: Iterable[str]) -> None:
     Raises
     ------
     CohortError
-        Naming a table, or the folder of a case, that would be lost.
+        Naming a table, or the folder of a case, that would be lost; or the file that
+        is where a folder must be.
     """
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise CohortError(
+                f"{place.name} is no folder: choose another place for the cohort."
+            )
     begun = {one: (out / one / DONE).exists() for one in cases}
     taken = [f"the folder {one}" for one in begun if _strange(out / one)]
     about = read_record(out / "cohort.json")

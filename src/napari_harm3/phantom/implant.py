@@ -43,8 +43,13 @@ def place_lesions(
     Raises
     ------
     VolumeError
-        If no lesion fits in the body.
+        If there is no body, or no lesion fits in it.
     """
+    if not body.inside.any():
+        raise VolumeError(
+            "The volumes show no body in common: check that each shows the patient, "
+            "and that they lie on each other."
+        )
     with_node = rng.random() < NODE
     primary = [shape for shape in shapes if shape.label == 1] or list(shapes)
     placed = [_placed(body, primary, rng)]

@@ -7,8 +7,9 @@ both.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,20 @@ from napari_harm3.phantom.transforms import chain_of
 TABLE = "cohort.csv"
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
 BODY = re.compile(r"(?i)(brain|body|head)[ _-]?mask")
-OTHER = re.compile(r"(?i)flair|mask|seg|label|annot|[^a-z]gt[^a-z]|tumou?r|_to_")
-"""What is no T1 or T2 volume, whatever else its name says."""
+OTHER = re.compile(r"(?i)flair|mask|seg|label|annot|[^a-z]gt[^a-z]|tumou?r| to ")
+"""What is no T1 or T2 volume, whatever else its name says; ``_`` is a space here."""
 
 SEQUENCE = re.compile(r"(?i)(?<![a-z0-9])t([12])(?!\d)")
+TREATED = "c*rt|tx|op(?:erative)?|nac|chemo|surgery|treatment|[a-z]*therapy|mri|scan"
+"""What may be written on to the short words: ``preRT``, ``postop``."""
+
+END = rf"(?:{TREATED})?(?![a-z])"
+"""Of the short words, since others begin with them: preproc, middle, posterior."""
+
+VISIT = r"(?:study|ses|session|visit|time|tp)[ -]?0*"
 WORDS = {
-    "pre": r"pre|before|baseline|(?:study|ses|session|visit|time|tp)[ -]?0*1",
-    "post": r"post|after|mid|follow ?up|(?:study|ses|session|visit|time|tp)[ -]?0*2",
+    "pre": rf"pre{END}|before|baseline|{VISIT}1",
+    "post": rf"(?:post|mid){END}|after|follow[ -]?up|{VISIT}2",
 }
 TIME = {
     time: re.compile(rf"(?i)(?<![a-z0-9])(?:{words})(?![0-9])")
@@ -95,6 +103,15 @@ def find_anatomies(folder: Path) -> tuple[list[Anatomy], list[str]]:
     return found, notes
 
 
+@contextmanager
+def naming(anatomy: Anatomy) -> Iterator[None]:
+    """Name the patient in a `VolumeError`: several may have a file of one name."""
+    try:
+        yield
+    except VolumeError as error:
+        raise VolumeError(f"{anatomy.name}: {error}") from error
+
+
 def laid_together(anatomy: Anatomy) -> Anatomy:
     """Return a patient with the transforms of a space that all volumes share.
 
@@ -104,25 +121,22 @@ def laid_together(anatomy: Anatomy) -> Anatomy:
     Raises
     ------
     VolumeError
-        If a volume or a transform cannot be read, or nothing lays them together.
+        If a volume or a transform cannot be read, or nothing lays them together;
+        naming the patient.
     """
-    chains = {role: chain_of(path) for role, path in anatomy.volumes.items()}
-    spaces = {None if chain is None else chain.space for chain in chains.values()}
-    if len(spaces) == 1 and None not in spaces:
-        found = {role: chain.matrix for role, chain in chains.items() if chain}
-    else:
-        found = _by_voxels(anatomy)
-    return Anatomy(
-        name=anatomy.name,
-        volumes=anatomy.volumes,
-        body=anatomy.body,
-        transforms=found,
-    )
+    with naming(anatomy):
+        chains = {role: chain_of(path) for role, path in anatomy.volumes.items()}
+        spaces = {None if chain is None else chain.space for chain in chains.values()}
+        if len(spaces) == 1 and None not in spaces:
+            found = {role: chain.matrix for role, chain in chains.items() if chain}
+        else:
+            found = _by_voxels(anatomy.volumes)
+    return replace(anatomy, transforms=found)
 
 
-def _by_voxels(anatomy: Anatomy) -> dict[str, Transform]:
-    read = {path: read_volume(path) for path in set(anatomy.volumes.values())}
-    volumes = {role: read[path] for role, path in anatomy.volumes.items()}
+def _by_voxels(files: Mapping[str, Path]) -> dict[str, Transform]:
+    read = {path: read_volume(path) for path in set(files.values())}
+    volumes = {role: read[path] for role, path in files.items()}
     straight = {role: np.eye(4) for role in ROLES}
     if all(
         _headers_agree(volumes[f"{s}_pre"], volumes[f"{s}_post"]) for s in SEQUENCES
@@ -135,13 +149,13 @@ def _by_voxels(anatomy: Anatomy) -> dict[str, Transform]:
             found = register(volumes[role], volumes[onto], same_sequence=same)
         except VolumeError as error:
             raise VolumeError(
-                f"The headers of {anatomy.name} do not lay pre and post on each other, "
-                f"and there is no transform beside them (*_to_*.txt). {error}"
+                "The headers do not lay pre and post on each other, and there is no "
+                f"transform beside them (*_to_*.txt). {error}"
             ) from error
         if found.poor:
             raise VolumeError(
-                f"{anatomy.name}: {found.message} Put ITK transforms beside the "
-                "volumes (*_to_*.txt), or take the patient out."
+                f"{found.message} Put ITK transforms beside the volumes "
+                "(*_to_*.txt), or take the patient out."
             )
         steps[role] = onto, found
     return straight | Alignment(steps=steps).transforms

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from napari_harm3.artifacts import read_record, sha256_of, write_csv
 from napari_harm3.cohort.case import PARTS, ROLES
 from napari_harm3.cohort.table import write_cohort
-from napari_harm3.errors import CohortError, VolumeError
+from napari_harm3.errors import CohortError
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.resampling import Transform, placed
 from napari_harm3.mri.volume import Volume, write_volume
@@ -40,7 +40,12 @@ from napari_harm3.phantom.implant import (
 from napari_harm3.phantom.kinetics import Response, draw_response
 from napari_harm3.phantom.lesions import Shape, Stamp, find_shapes
 from napari_harm3.phantom.nuisance import degraded, draw_nuisance
-from napari_harm3.phantom.real_anatomy import Anatomy, find_anatomies, laid_together
+from napari_harm3.phantom.real_anatomy import (
+    Anatomy,
+    find_anatomies,
+    laid_together,
+    naming,
+)
 
 NAME, PREFIX = "implanted", "IM"
 SIGNAL_SPREAD = 0.05
@@ -161,11 +166,9 @@ def make_implanted(
     # Every part draws from its own stream, and the label from one that no other sees.
     rng = stream(config.seed, index, 0)
     anatomy = sources.anatomies[int(rng.integers(len(sources.anatomies)))]
-    volumes, body = _read(anatomy)
-    try:
+    with naming(anatomy):
+        volumes, body = _read(anatomy)
         named = place_lesions(body, sources.shapes, rng)
-    except VolumeError as error:
-        raise VolumeError(f"{anatomy.name}: {error}") from error
     lesions = _Lesions(
         named=named,
         response=draw_response(
