@@ -185,6 +185,24 @@ def test_semicolons_may_part_the_cells(tmp_path):
     assert case.pcr == 1
 
 
+def test_where_semicolons_part_the_cells_a_comma_is_a_decimal_point(tmp_path):
+    path = table(tmp_path, "case_id;wsi;mpp;age;note\nA;a.svs;0,25; 60,5;1,2,3\n")
+
+    (case,) = read_cohort(path).cases
+
+    assert case.slide_mpp == (0.25,)
+    assert case.extra == {"age": "60.5", "note": "1,2,3"}
+
+
+def test_a_tab_parts_the_cells_whatever_stands_between(tmp_path):
+    path = table(tmp_path, "case_id\tpcr\tstage (T, N, M)\nA\t1\t2, 0, 0\n")
+
+    (case,) = read_cohort(path).cases
+
+    assert case.pcr == 1
+    assert case.extra == {"stage (T, N, M)": "2, 0, 0"}
+
+
 def test_a_deeply_nested_file_beside_the_table_is_refused(tmp_path):
     (tmp_path / "cohort.json").write_text('{"name": ' + "[" * 100_000)
     with pytest.raises(CohortError, match=r"cohort\.json is not JSON"):

@@ -2,20 +2,22 @@
 
 import csv
 import io
+import re
 from itertools import zip_longest
 from pathlib import Path
 
 from napari_harm3.errors import CohortError, sentence
 
-DELIMITERS = ",\t;"
-"""What parts the cells; a spreadsheet with decimal commas writes semicolons."""
+DECIMAL_COMMA = re.compile(r"^\s*([+-]?\d+),(\d+)\s*$")
+"""What a number looks like in a table that is parted by semicolons."""
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the header and the rows that are not blank, with their numbers.
 
-    The header is row 1, and a blank row counts. Cells are parted by what the header
-    holds most of: commas, tabs or semicolons.
+    The header is row 1, and a blank row counts. Cells are parted by tabs if the header
+    holds one, else by commas or semicolons, whichever it holds more of. Where these are
+    semicolons, a spreadsheet has written numbers with decimal commas: points are given.
 
     Raises
     ------
@@ -25,7 +27,7 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         head = text.split("\n", 1)[0]
-        delimiter = max(DELIMITERS, key=head.count)
+        delimiter = "\t" if "\t" in head else max(",;", key=head.count)
         stream = io.StringIO(text, newline="")
         table = list(csv.reader(stream, delimiter=delimiter, strict=True))
     except OSError as error:
@@ -36,6 +38,8 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         ) from error
     except csv.Error as error:
         raise CohortError(f"{path.name} is not a CSV table: {error}.") from error
+    if delimiter == ";":
+        table = [[DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row] for row in table]
     rows = [(n, row) for n, row in enumerate(table[1:], start=2) if any(row)]
     return [cell.strip() for row in table[:1] for cell in row], rows
 
