@@ -22,6 +22,7 @@ from napari_harm3.errors import (
     sentence,
 )
 from napari_harm3.models.checkpoint import ABOUT, read_about
+from napari_harm3.models.registry import model_entry
 from napari_harm3.notices import RESEARCH_ONLY
 from napari_harm3.training.config import RunConfig
 from napari_harm3.training.held_out import read_held_out
@@ -289,27 +290,51 @@ def write_card(
     auc, (low, high) = metrics["auc"], metrics["auc"]["ci95"]
     folds = len(fold_folders(run)) // config.repeats  # the table's win over the asked
     made_up = "**made-up patients (phantom)**" if origin["made_up"] else "patients"
+    seen, inputs = _inputs(config, origin)
     card = f"""# {config.method} ({config.size})
 
 Predicts pathological complete response (pCR, ypT0N0) of head-and-neck cancer after
-neoadjuvant chemo-immunotherapy from MRI before and after treatment and the biopsy
-slide. **{RESEARCH_ONLY}**
+neoadjuvant chemo-immunotherapy from {seen}.
+**{RESEARCH_ONLY}**
 
 * Trained on: {origin["trained_on"]}, {metrics["n"]} {made_up},
   {metrics["prevalence"]:.1%} pCR.
 * Measured: {folds}-fold cross-validation by patient, AUC {_round(auc["mean"])}
   (95 % CI {_round(low)} to {_round(high)}); always saying "no pCR" has
   an accuracy of {metrics["majority_acc"]:.3f}.
-* Inputs: T1 with contrast and T2, before and after therapy, on a grid of
-  {config.inputs.mri.size} voxels of {config.inputs.mri.spacing_mm} mm (z, y, x),
-  {CROPS[config.inputs.mri.crop]}; patches of
-  {config.inputs.patches.patch} pixels at {config.inputs.patches.mpp} microns.
-* Slide features: {_encoder(origin["features"])}\
-{", untrained" if origin["untrained_encoder"] else ""}.
-* Known limits: one cohort; no external validation; volumes are\
-{" not" if config.inputs.mri.register == "none" else ""} registered.
+{inputs}
+* Known limits: one cohort; no external validation.
 """
     write_text(run / "MODEL_CARD.md", card)
+
+
+def _inputs(config: RunConfig, origin: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a method looks at, in a few words and as lines of the card."""
+    looked_at = model_entry(config.method).modalities
+    seen, lines = [], []
+    if "mri" in looked_at:
+        volumes, registered = config.inputs.mri, config.inputs.mri.register != "none"
+        seen.append("MRI before and after treatment")
+        lines.append(
+            f"""* Volumes: T1 with contrast and T2, before and after therapy,\
+{"" if registered else " not"} registered, on a grid of
+  {volumes.size} voxels of {volumes.spacing_mm} mm (z, y, x),
+  {CROPS[volumes.crop]}."""
+        )
+    if "wsi" in looked_at:
+        patches, untrained = config.inputs.patches, origin["untrained_encoder"]
+        seen.append("the biopsy slide")
+        lines.append(
+            f"""* Slide: patches of {patches.patch} pixels at {patches.mpp} microns;
+  features: {_encoder(origin["features"])}{", untrained" if untrained else ""}."""
+        )
+    if "clinical" in looked_at:
+        seen.append("clinical columns")
+        lines.append(f"* Clinical columns: {', '.join(config.inputs.clinical)}.")
+    if not seen:
+        seen.append("how often it comes, and nothing of the case")
+        lines.append("* Inputs: none.")
+    return " and ".join(seen), "\n".join(lines)
 
 
 def _encoder(features: Mapping[str, Any]) -> str:
