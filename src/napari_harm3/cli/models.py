@@ -17,8 +17,17 @@ class Models(Output):
 
 
 def _summary(result: Result) -> str:
-    return "\n".join(
-        f"{row['name']:<14}{row['parameters'] / 1e6:>8.2f} M  "
-        f"{'+'.join(row['modalities']):<10}{row['reference']}"
+    rows = [
+        (
+            row["name"],
+            f"{row['parameters'] / 1e6:.2f} M",
+            "+".join(row["modalities"]),
+            row["reference"],
+        )
         for row in result["models"]
+    ]
+    name, size, seen, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return "\n".join(
+        f"{row[0]:<{name}}  {row[1]:>{size}}  {row[2]:<{seen}}  {row[3]}"
+        for row in rows
     )
