@@ -54,7 +54,7 @@ class MethodRow:
     """``mri``, ``wsi``, ``clinical``."""
 
     metrics: Mapping[str, Any]
-    """The ``metrics`` object of its run (DESIGN, section 9)."""
+    """The ``metrics`` object of its run."""
 
     folds: tuple[FoldScores, ...] = ()
     """Held-out scores, for the curves."""

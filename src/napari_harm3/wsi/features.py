@@ -1,4 +1,4 @@
-"""Bags of patch features on disk: ``<name>.harm3.h5`` (DESIGN, section 9)."""
+"""Bags of patch features on disk: ``<name>.harm3.h5``."""
 
 import json
 import math

@@ -44,7 +44,7 @@ class Slide:
         A file that OpenSlide reads, a tiled RGB TIFF (OME too), or a folder of one
         DICOM slide.
     source_mpp
-        Microns per pixel at level 0, where the file does not say it.
+        Microns per pixel at level 0; they win over what the file says.
 
     Raises
     ------
