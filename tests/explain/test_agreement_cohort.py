@@ -1,4 +1,4 @@
-"""Over a cohort: rows, strata, and intervals that draw cases."""
+"""Over a cohort: rows, strata, and intervals that draw patients."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from napari_harm3.explain.agreement_cohort import (
     COLUMNS,
     against,
     case_rows,
-    mean_by_case,
+    mean_by_patient,
     summary,
     with_choice,
     with_sizes,
@@ -39,10 +39,10 @@ def rows():
         flat = np.ones(NATIVE.shape, np.float32)
         post |= OldPlace(old, NATIVE, CELLS).measure(flat)
         roles = {"t1_pre": measured(2 + number, number), "t1_post": post}
-        label, said = number % 2, 0.9 if number < 3 else 0.1
+        label, said = number % 2, number < 3
         for name in ("model", "uniform"):
             found += case_rows(
-                f"HN-{number}", roles, pcr=label, probability=said, map_name=name
+                f"HN-{number}", roles, pcr=label, decision=said, map_name=name
             )
     return with_sizes(found)
 
@@ -93,6 +93,24 @@ def test_a_map_without_evidence_is_counted_beside_the_mean():
     assert against(rows, "auc", baseline="centre")["left_out"] == 1
 
 
+def test_a_map_without_evidence_anywhere_has_a_row_without_a_mean():
+    mask = np.zeros(NATIVE.shape, np.uint8)
+    mask[2:5, 2:5, 2:5] = 1
+    nothing = np.zeros(NATIVE.shape, np.float32)
+    post = {"not_applicable": "annotated as free of visible lesion"}
+    post |= OldPlace(mask > 0, NATIVE, CELLS).measure(nothing)
+    roles = {"t1_pre": agreement(nothing, mask, NATIVE, CELLS), "t1_post": post}
+    rows = with_sizes(case_rows("a", roles))
+
+    (union, *_) = summary(rows, measures=["auc"], strata=[])
+    gone = summary(rows, measures=["false_energy"], strata=[])
+
+    assert (union["cases"], union["rows"], union["left_out"]) == (0, 0, 1)
+    undefined = ("mean", "ci_low", "chance", "ceiling", "normalised")
+    assert {union[key] for key in undefined} == {None}
+    assert [(row["label"], row["left_out"]) for row in gone] == [("union", 1)]
+
+
 def test_whether_the_model_was_right_is_noted(rows):
     right = {row["case_id"]: row["correct"] for row in rows}
     assert list(right.values()) == [0, 1, 0, 0, 1, 0]
@@ -110,6 +128,18 @@ def test_tertiles_part_the_lesions_by_volume(rows):
     found = summary(rows, measures=["auc"], strata=["size"])
     order = [r["stratum_value"] for r in found if r["map"] == "uniform"][:4]
     assert order == ["", "small", "medium", "large"]
+
+
+def test_sizes_are_the_same_whichever_other_maps_were_made():
+    lesions = {f"{n}": {"t1_pre": measured(2 + n)} for n in range(6)}
+    own = [row for case, roles in lesions.items() for row in case_rows(case, roles)]
+    more = [
+        row
+        for case in ("4", "5")
+        for row in case_rows(case, lesions[case], map_name="occlusion")
+    ]
+
+    assert with_sizes([*own, *more])[: len(own)] == with_sizes(own)
 
 
 def test_a_summary_is_the_mean_of_its_rows(rows):
@@ -133,25 +163,37 @@ def test_a_summary_is_the_mean_of_its_rows(rows):
     assert row["chance"] < row["ceiling"]
 
 
-def test_the_interval_draws_cases_and_not_rows():
-    """Ten equal rows a case are one case, not ten."""
+def test_the_interval_draws_patients_and_not_cases_or_rows():
+    """Four equal rows of two cases of a patient say no more than one."""
     rng = np.random.default_rng(0)
-    cases = rng.normal(size=60)
+    patients = rng.normal(size=60)
     rows = [
-        {"case_id": f"{n}", "x": value} for n, value in enumerate(cases) for _ in "ab"
+        {"case_id": f"{n}{case}", "patient": f"{n}", "x": value}
+        for n, value in enumerate(patients)
+        for case in "ab"
+        for _ in ("pre", "post")
     ]
 
-    found = mean_by_case(rows, "x")
-    low, high = stats.t.interval(0.95, 59, cases.mean(), stats.sem(cases))
+    found = mean_by_patient(rows, "x")
+    low, high = stats.t.interval(0.95, 59, patients.mean(), stats.sem(patients))
 
-    assert found["mean"] == pytest.approx(cases.mean())
+    assert found["mean"] == pytest.approx(patients.mean())
+    assert found["cases"] == 120
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=0.03)
 
 
-def test_one_case_has_no_interval_and_none_has_no_mean():
-    one = mean_by_case([{"case_id": "a", "x": 2.0}], "x")
-    assert (one["mean"], one["ci_low"], one["cases"]) == (2.0, None, 1)
-    assert mean_by_case([{"case_id": "a", "x": None}], "x")["mean"] is None
+def test_one_patient_has_no_interval_and_none_has_no_mean():
+    rows = [{"case_id": case, "patient": "p", "x": 2.0} for case in "ab"]
+    one = mean_by_patient(rows, "x")
+    assert (one["mean"], one["ci_low"], one["cases"]) == (2.0, None, 2)
+    blank = {"case_id": "a", "patient": "p", "x": None}
+    assert mean_by_patient([blank], "x")["mean"] is None
+
+
+def test_a_row_says_whose_case_it_is():
+    lone, known = (case_rows("a", {"t1_pre": {}}, patient=p) for p in (None, "P-7"))
+
+    assert (lone[0]["patient"], known[0]["patient"]) == ("a", "P-7")
 
 
 def test_a_map_stands_against_a_baseline_volume_by_volume():
@@ -162,6 +204,7 @@ def test_a_map_stands_against_a_baseline_volume_by_volume():
                 rows.append(
                     {
                         "case_id": f"{case}",
+                        "patient": f"{case}",
                         "role": role,
                         "map": name,
                         "label": "union",

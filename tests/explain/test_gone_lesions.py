@@ -54,10 +54,15 @@ def test_of_an_empty_annotation_the_share_in_the_old_place_is_told(lesions):
     share = heat[lesions > 0].sum() / heat.sum()
     assert post["false_energy"]["value"] == pytest.approx(share, rel=1e-5)
     assert post["false_energy"]["chance"] == pytest.approx((lesions > 0).mean())
+    entry = post["false_energy"]
+    span = entry["ceiling"] - entry["chance"]
+    normalised = post["normalised"]["false_energy"]
+    assert normalised == pytest.approx((entry["value"] - entry["chance"]) / span)
     assert post["magnitude"]["relative_to_pre"] == pytest.approx(0.5)
     primary = heat[lesions == 1].sum() / heat.sum()
     by_label = post["labels"]["primary"]["false_energy"]
     assert by_label["value"] == pytest.approx(primary, rel=1e-5)
+    assert post["labels"]["primary"]["not_applicable"] == post["not_applicable"]
     assert "false_energy" not in found["t1_pre"]
 
 

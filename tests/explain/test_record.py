@@ -17,12 +17,19 @@ def record(case, *, fold, share, seen="held-out"):
         "probability": 0.9,
         "threshold": 0.5,
         "pcr": 1,
+        "patient": f"patient of {case}",
         "folds": [fold],
         "seen": seen,
         "agreement": {"model": {"t1_pre": measures}},
         "curves": {"model": {"t1_pre": {"union": best_at(share)}}},
         "training": {"model": {str(1 - fold): [best_at(share)]}},
     }
+
+
+def test_a_row_says_whose_case_it_is():
+    (row,) = cohort_rows([record("A", fold=0, share=0.2)])
+
+    assert row["patient"] == "patient of A"
 
 
 def shares(records):

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from napari_harm3.errors import ModelError
+from napari_harm3.report import run_report
 from napari_harm3.report.case_report import write_case_report
+from napari_harm3.report.cohort_agreement import write_cohort_agreement
 from napari_harm3.report.explanation_folder import read_result
 from napari_harm3.report.run_report import write_run_report
 from napari_harm3.training.config import RunConfig
@@ -105,6 +107,36 @@ def test_other_damaged_files_are_said(copied, tmp_path, name, text):
         page_of(copied, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("method", "ours"),
+    [
+        ("majority", "html_table"),
+        ("majority", "summary_html"),
+        ("c3d", "training_figure"),
+    ],
+)
+def test_a_fault_of_ours_is_not_told_as_the_file_s(
+    trained, tmp_path, monkeypatch, method, ours
+):
+    def faulty(*_):
+        raise TypeError("ours")
+
+    write_cohort_agreement(tmp_path, (), trained_on="phantom", made_up=True)
+    monkeypatch.setattr(run_report, ours, faulty)
+
+    with pytest.raises(TypeError, match="ours"):
+        page_of(trained(method), tmp_path, explanation=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["map,label\nmodel,union\n", "map,label\nmodel\n"])
+def test_a_damaged_summary_is_said(copied, tmp_path, text):
+    folder = explanation(tmp_path / "maps", "{}")
+    (folder / "agreement-summary.csv").write_text(text)
+
+    with pytest.raises(ModelError, match=r"^maps/agreement-summary\.csv is damaged"):
+        page_of(copied, tmp_path, explanation=folder)
+
+
 def explanation(folder, about, agreement="{}"):
     folder.mkdir()
     (folder / "explanation.json").write_text(about)
@@ -132,3 +164,24 @@ def test_the_explanation_of_another_case_is_refused(copied, tmp_path):
 
 def test_an_explanation_that_names_no_files_is_not_whole(tmp_path):
     assert read_result(explanation(tmp_path / "maps", '{"files": 5}')) is None
+
+
+def test_trials_are_told_as_the_explanation_has_them(copied, tmp_path):
+    """Those that are kept may be of a later one, which was stopped."""
+    about = {
+        "case_id": "C00",
+        "probability": 0.5,
+        "seen": "new",
+        "cell_mm": [],
+        "verdicts": {"randomisation": {"passed": True, "verdict": "It depends."}},
+    }
+    folder = explanation(tmp_path / "maps", json.dumps(about))
+    (folder / "figure.png").write_bytes(b"")
+    later = {"randomisation": {"passed": False, "verdict": "It does not."}}
+    (folder / "checks.json").write_text(json.dumps(later))
+
+    write_case_report(copied, tmp_path / "x.html", "C00", explanation=folder)
+
+    page = (tmp_path / "x.html").read_text()
+    assert "It depends." in page  # though its picture is missing
+    assert "It does not." not in page

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 
+from napari_harm3.explain.agreement import NO_EVIDENCE
 from napari_harm3.explain.case import Explanation
 from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.record import cohort_rows
@@ -41,15 +42,21 @@ def words_of(figure):
     return " ".join(text.get_text() for text in found)
 
 
-def record(case, value):
-    """A case in which the model's map lies at ``value`` and another at chance."""
+def record(case, value, *, maps=("model", "centre"), silent=()):
+    """A case in which the model's map lies at ``value`` and others at chance.
+
+    Maps that are ``silent`` have no evidence in it.
+    """
     curve = [value] * len(SHARES)
-    maps = {"model": value, "centre": 0.1}
+    maps = {name: value if name == "model" else 0.1 for name in maps}
+    about = {"lesion_ml": 1.0, "outside": 0.0}
+    nothing = {"t1_pre": {"not_applicable": NO_EVIDENCE} | about}
     return {
         "case_id": case,
         "probability": 0.9,
         "threshold": 0.5,
         "pcr": 1,
+        "patient": case,
         "folds": [0],
         "seen": "held-out",
         "agreement": {
@@ -57,13 +64,15 @@ def record(case, value):
                 "t1_pre": {
                     "energy": {"value": own, "chance": 0.1, "ceiling": 0.9},
                     "best_dice": {"value": own, "chance": 0.1, "ceiling": 0.9},
-                    "lesion_ml": 1.0,
-                    "outside": 0.0,
+                    "normalised": {"energy": (own - 0.1) / 0.8},
                 }
+                | about
             }
             for name, own in maps.items()
-        },
-        "curves": {name: {"t1_pre": {"union": curve}} for name in maps},
+        }
+        | dict.fromkeys(silent, nothing),
+        "curves": {name: {"t1_pre": {"union": curve}} for name in maps}
+        | {name: {} for name in silent},
         "training": {name: {"1": [curve]} for name in maps},
     }
 
@@ -89,6 +98,30 @@ def test_every_row_of_a_cohort_s_tables_says_it(tmp_path):
         assert {line["trained_on"] for line in lines} == {"phantom"}, name
     assert read_summary(tmp_path)[0]["trained_on"] == "phantom"
     assert "Made-up cohort (phantom)" in words_of(cohort_figure([], made_up=True))
+
+
+def test_a_model_without_evidence_anywhere_is_told_beside_the_others(tmp_path):
+    cases = [record(name, 0.5, maps=("centre",), silent=("model",)) for name in "AB"]
+
+    write_cohort_agreement(
+        tmp_path, cohort_rows(cases), trained_on="phantom", made_up=True
+    )
+
+    means = read_summary(tmp_path)
+    (energy,) = (
+        row
+        for row in means
+        if (row["map"], row["measure"], row["stratum"]) == ("model", "energy", "all")
+    )
+    assert (energy["mean"], energy["cases"], energy["left_out"]) == (None, "0", "2")
+    with (tmp_path / TABLES["against"]).open(newline="") as stream:
+        beaten = {row["measure"]: row for row in csv.DictReader(stream)}
+    energy = beaten["energy"]
+    assert (energy["mean"], energy["cases"], energy["left_out"]) == ("", "0", "2")
+    page = (tmp_path / "agreement.html").read_text()
+    dashes = "<td>-</td>" * 5
+    assert f"<td>the model&#x27;s map</td>{dashes}<td>0</td><td>2</td>" in page
+    assert "the model's map: no figure" in words_of(cohort_figure(means))
 
 
 def test_a_bar_reaches_from_end_to_end_of_its_interval_and_a_lone_case_has_none():

@@ -1,6 +1,7 @@
 """Agreement over a cohort: one row a case, volume and label, and what they add up to.
 
-Intervals draw cases, never rows: the volumes and labels of one patient go together.
+Intervals draw patients, never rows: the cases, volumes and labels of one patient go
+together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ MODEL = "model"
 FIGURES = ("value", "chance", "ceiling", "normalised")
 ABOUT = (
     "case_id",
+    "patient",
     "map",
     "role",
     "sequence",
@@ -62,9 +64,9 @@ def case_rows(
     case_id: str,
     agreement: Mapping[str, Mapping[str, Any]],
     *,
+    patient: str | None = None,
     pcr: int | None = None,
-    probability: float | None = None,
-    threshold: float = 0.5,
+    decision: bool | None = None,
     map_name: str = MODEL,
 ) -> list[Row]:
     """Return a case's rows, with every column of `COLUMNS`; what is blank is None.
@@ -76,19 +78,22 @@ def case_rows(
     agreement
         Role to what `agreement.agreement` said; for a volume whose lesion has gone it
         may hold what `gone_lesions.OldPlace` said, too.
-    pcr, probability, threshold
-        The outcome, and what the model said: whether it was right.
+    patient
+        Whose case it is; without one, a patient of its own.
+    pcr, decision
+        The outcome, and whether the model said pCR: whether it was right.
     map_name
         ``model``, or the name of another map.
     """
     correct = None
-    if pcr is not None and probability is not None:
-        correct = int((probability >= threshold) == (pcr == 1))
+    if pcr is not None and decision is not None:
+        correct = int(decision == (pcr == 1))
     rows = []
     for role, measures in agreement.items():
         sequence, time = PARTS[role]
         about = {
             "case_id": case_id,
+            "patient": patient or case_id,
             "map": map_name,
             "role": role,
             "sequence": sequence,
@@ -104,12 +109,19 @@ def case_rows(
 
 
 def with_sizes(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with ``size``: the tertile of ``lesion_ml`` among its label."""
-    by_label: dict[str, list[float]] = {}
+    """Return the rows with ``size``: the tertile of ``lesion_ml`` among its label.
+
+    A volume's lesion counts once, however many maps are measured against it.
+    """
+    by_label: dict[str, dict[tuple[str, str], float]] = {}
     for row in rows:
         if row["lesion_ml"] is not None:
-            by_label.setdefault(row["label"], []).append(row["lesion_ml"])
-    cuts = {name: np.quantile(ml, (1 / 3, 2 / 3)) for name, ml in by_label.items()}
+            lesions = by_label.setdefault(row["label"], {})
+            lesions[row["case_id"], row["role"]] = row["lesion_ml"]
+    cuts = {
+        name: np.quantile(list(lesions.values()), (1 / 3, 2 / 3))
+        for name, lesions in by_label.items()
+    }
     return [
         row
         | {
@@ -174,7 +186,7 @@ def summary(
     strata
         Columns whose values part the rows.
     draws, seed
-        Of the bootstrap by case.
+        Of the bootstrap by patient.
 
     Returns
     -------
@@ -183,18 +195,20 @@ def summary(
         ``cases``, ``rows``, and ``left_out``, how many rows more have a lesion but a
         map without evidence; ``mean``, ``ci_low``, ``ci_high`` of the value;
         ``chance``, ``ceiling``; and ``normalised`` with its interval. Undefined is
-        None.
+        None, as where the map has no evidence in any volume.
     """
     found = []
     for chosen, about in _parts(rows, strata):
         for measure in measures:
             own = [row for row in chosen if row[f"{measure}_value"] is not None]
-            if not own:
-                continue
             gone = f"{FALSE_ENERGY}_" if measure == FALSE_ENERGY else ""
             silent = [r for r in chosen if r[f"{gone}not_applicable"] == NO_EVIDENCE]
-            value = mean_by_case(own, f"{measure}_value", draws=draws, seed=seed)
-            scaled = mean_by_case(own, f"{measure}_normalised", draws=draws, seed=seed)
+            if not own and not silent:
+                continue
+            value, scaled = (
+                mean_by_patient(own, f"{measure}_{figure}", draws=draws, seed=seed)
+                for figure in ("value", "normalised")
+            )
             found.append(
                 about
                 | {"measure": measure, "cases": value["cases"], "rows": len(own)}
@@ -228,33 +242,36 @@ def against(
     ``left_out``, how many have one of the two, as where a map shows no evidence.
     """
     column = f"{measure}_value"
-    by_map: dict[str, dict[tuple[str, str], float]] = {baseline: {}, map_name: {}}
+    by_map: dict[str, dict[tuple[str, str], Mapping[str, Any]]]
+    by_map = {baseline: {}, map_name: {}}
     for row in rows:
         if row["label"] == label and row[column] is not None and row["map"] in by_map:
-            by_map[row["map"]][row["case_id"], row["role"]] = row[column]
+            by_map[row["map"]][row["case_id"], row["role"]] = row
     mine, theirs = by_map[map_name], by_map[baseline]
     pairs = [
-        {"case_id": case, "difference": mine[case, role] - theirs[case, role]}
-        for case, role in mine
-        if (case, role) in theirs
+        {**row, "difference": row[column] - theirs[volume][column]}
+        for volume, row in mine.items()
+        if volume in theirs
     ]
     left_out = len(mine.keys() ^ theirs.keys())
-    return mean_by_case(pairs, "difference", seed=seed) | {"left_out": left_out}
+    return mean_by_patient(pairs, "difference", seed=seed) | {"left_out": left_out}
 
 
-def mean_by_case(rows: Rows, column: str, *, draws: int = DRAWS, seed: int = 0) -> Row:
+def mean_by_patient(
+    rows: Rows, column: str, *, draws: int = DRAWS, seed: int = 0
+) -> Row:
     """Return ``mean``, ``ci_low``, ``ci_high`` and ``cases`` of a column.
 
-    The interval (95 %, percentiles) draws cases with all their rows; rows where the
-    column is None do not count. Of fewer than two cases there is no interval.
+    The interval (95 %, percentiles) draws patients with all their rows; rows where the
+    column is None do not count. Of fewer than two patients there is no interval.
     """
     own = [row for row in rows if row[column] is not None]
-    names, case = np.unique([row["case_id"] for row in own], return_inverse=True)
-    if not len(names):
+    if not own:
         return {"mean": None, "ci_low": None, "ci_high": None, "cases": 0}
+    names, patient = np.unique([row["patient"] for row in own], return_inverse=True)
     values = np.array([row[column] for row in own], dtype=float)
-    sums = np.bincount(case, values, minlength=len(names))
-    counts = np.bincount(case, minlength=len(names))
+    sums = np.bincount(patient, values, minlength=len(names))
+    counts = np.bincount(patient, minlength=len(names))
     low = high = None
     if len(names) > 1:
         weight = _draws(len(names), draws, seed)
@@ -264,15 +281,15 @@ def mean_by_case(rows: Rows, column: str, *, draws: int = DRAWS, seed: int = 0) 
         "mean": float(values.mean()),
         "ci_low": low,
         "ci_high": high,
-        "cases": len(names),
+        "cases": len({row["case_id"] for row in own}),
     }
 
 
 @lru_cache(maxsize=256)
-def _draws(cases: int, draws: int, seed: int) -> Int[np.ndarray, "draws cases"]:
-    """Return how often each draw takes each case; many means share the same draws."""
-    shares = np.full(cases, 1 / cases)
-    return np.random.default_rng(seed).multinomial(cases, shares, size=draws)
+def _draws(patients: int, draws: int, seed: int) -> Int[np.ndarray, "draws patients"]:
+    """Return how often each draw takes each patient; many means share these draws."""
+    shares = np.full(patients, 1 / patients)
+    return np.random.default_rng(seed).multinomial(patients, shares, size=draws)
 
 
 def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:
@@ -285,13 +302,14 @@ def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:
     row[f"{FALSE_ENERGY}_not_applicable"] = figures.get(FALSE_ENERGY, {}).get(
         "not_applicable"
     )
+    normalised = figures.get("normalised", {})
     for name in (*MEASURES, FALSE_ENERGY):
         entry = figures.get(name, {})
         if "value" not in entry:
             continue
         for figure in ("value", "chance", "ceiling"):
             row[f"{name}_{figure}"] = entry[figure]
-        row[f"{name}_normalised"] = normalised_score(**entry)
+        row[f"{name}_normalised"] = normalised.get(name)
     return row
 
 

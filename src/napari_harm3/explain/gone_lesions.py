@@ -18,6 +18,7 @@ from napari_harm3.explain.agreement import (
     UNION,
     Measures,
     field_of_view,
+    normalised_score,
 )
 from napari_harm3.explain.case import ExplainedVolume
 from napari_harm3.explain.ceiling import tents
@@ -72,27 +73,29 @@ class OldPlace:
         -------
         :
             ``false_energy`` ``{"value", "chance", "ceiling"}``, the share of the map's
-            sum in the old place, or ``{"not_applicable": reason}``; and ``magnitude``
+            sum in the old place, with ``normalised`` as of `agreement.agreement`, or
+            ``{"not_applicable": reason}``; and ``magnitude``
             ``{"value", "relative_to_pre"}``.
         """
-        mean = float(heat[self._seen].mean(dtype=np.float64))
+        values = heat[self._seen]
+        mean = float(values.mean(dtype=np.float64))
         relative = mean / magnitude_before if magnitude_before else None
-        return {
-            FALSE_ENERGY: self._entry(heat[self._seen]),
-            "magnitude": {"value": mean, "relative_to_pre": relative},
-        }
+        strength = {"value": mean, "relative_to_pre": relative}
+        return self._false_energy(values) | {"magnitude": strength}
 
-    def _entry(self, values: Float[np.ndarray, "n"]) -> Measures:
+    def _false_energy(self, values: Float[np.ndarray, "n"]) -> Measures:
         if self._old is None:
-            return {"not_applicable": self._reason}
+            return {FALSE_ENERGY: {"not_applicable": self._reason}}
         if not values.any():
-            return {"not_applicable": NO_EVIDENCE}
+            return {FALSE_ENERGY: {"not_applicable": NO_EVIDENCE}}
         old = self._old[self._seen]
-        return {
+        entry = {
             "value": energy(values, old),
             "chance": float(old.mean()),
             "ceiling": self._ceiling,
         }
+        normalised = {FALSE_ENERGY: normalised_score(**entry)}
+        return {FALSE_ENERGY: entry, "normalised": normalised}
 
 
 def magnitude(heat: Heat, native: Geometry, cells: Geometry) -> float:
@@ -182,9 +185,9 @@ def told_of_gone(
     }
     told = measures | found.pop(UNION, {})
     if found:
-        labels = dict(told.get("labels", {}))
-        for name, entry in found.items():
-            reason = {"not_applicable": measures.get("not_applicable", "gone")}
-            labels[name] = labels.get(name, reason) | entry
-        told["labels"] = labels
+        # Where labels are not told apart, the whole volume cannot be compared.
+        labels = told.get("labels") or {
+            name: {"not_applicable": told["not_applicable"]} for name in found
+        }
+        told["labels"] = labels | {name: labels[name] | found[name] for name in found}
     return told

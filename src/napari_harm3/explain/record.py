@@ -64,7 +64,7 @@ def cohort_rows(records: Sequence[Record]) -> list[Row]:
     Parameters
     ----------
     records
-        From `record_of`, each with ``pcr`` of the cohort table.
+        From `record_of`, each with ``pcr`` and ``patient`` of the cohort table.
     """
     training = _training(records)
     rows = []
@@ -76,9 +76,9 @@ def cohort_rows(records: Sequence[Record]) -> list[Row]:
                 for row in case_rows(
                     record["case_id"],
                     measured,
+                    patient=record["patient"],
                     pcr=record["pcr"],
-                    probability=record["probability"],
-                    threshold=record["threshold"],
+                    decision=record["probability"] >= record["threshold"],
                     map_name=name,
                 )
             ]

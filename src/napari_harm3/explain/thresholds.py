@@ -33,13 +33,13 @@ def dice_by_share(
 
 
 def best_share(curves: Iterable[Curve]) -> float:
-    """Return the share of the peak at which the mean Dice of training cases is best.
+    """Return the share of the peak at which the mean Dice is best.
 
     Parameters
     ----------
     curves
-        Of the cases that the model was fitted on, never of those to be measured; by
-        `dice_by_share`, of voxels that the model saw.
+        Of the volumes of cases that the model was fitted on, never of those to be
+        measured; by `dice_by_share`, of voxels that the model saw.
 
     Raises
     ------

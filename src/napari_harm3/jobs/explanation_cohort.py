@@ -118,7 +118,7 @@ def _measured(
         record = {"key": made_of.whole} | record_of(asked)
         write_json(out / MEASURED, record)
     # The table may have changed what is not asked of the files.
-    return result, record | {"pcr": case.pcr}
+    return result, record | {"pcr": case.pcr, "patient": case.patient}
 
 
 def _named_from(folder: Path, told: Any) -> Any:

@@ -4,12 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from napari_harm3.explain.agreement import (
-    FALSE_ENERGY,
-    LESS_IS_BETTER,
-    UNION,
-    normalised_score,
-)
+from napari_harm3.explain.agreement import FALSE_ENERGY, LESS_IS_BETTER, UNION
 from napari_harm3.mri.labels import LABELS
 from napari_harm3.report.page import details
 from napari_harm3.report.tables import grouped_table, interval, number
@@ -68,12 +63,12 @@ LEGEND = (
 
 def entries(measures: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     """Return every measure of a volume or label with its normalised score, in order."""
-    found: dict[str, dict[str, float | None]] = {}
-    for name in NAMES:
-        entry = measures.get(name)
-        if entry is not None and "value" in entry:
-            found[name] = dict(entry) | {"normalised": normalised_score(**entry)}
-    return found
+    normalised = measures.get("normalised", {})
+    return {
+        name: measures[name] | {"normalised": normalised.get(name)}
+        for name in NAMES
+        if "value" in measures.get(name, {})
+    }
 
 
 def measures_table(measures: Mapping[str, Any]) -> str:

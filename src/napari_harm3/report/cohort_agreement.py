@@ -46,6 +46,8 @@ FIGURES = (
     "normalised_ci_low",
     "normalised_ci_high",
 )
+SUMMARY = ("map", "label", "stratum", "stratum_value", "measure", "cases", *FIGURES)
+"""What no summary lacks, whichever version wrote it."""
 
 SHOWN = ("pointing_game_half_cell", "energy", "best_dice", "auc", "ap")
 """Measures of the figure: one of each question, on the scale from chance to ceiling."""
@@ -107,12 +109,20 @@ def write_cohort_agreement(
 
 
 def read_summary(folder: Path) -> list[dict[str, Any]] | None:
-    """Return the rows of a cohort's summary; None if there is none."""
+    """Return the rows of a cohort's summary; None if there is none.
+
+    Raises
+    ------
+    OSError, ValueError, csv.Error
+        If it cannot be read, or a row lacks a column.
+    """
     path = folder / TABLES["summary"]
     if not path.exists():
         return None
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+        rows = list(csv.DictReader(stream, strict=True))
+    if any(row.get(name) is None for row in rows for name in SUMMARY):
+        raise ValueError(f"a row of {path.name} lacks a column")
     return [
         {key: _number(value) if key in FIGURES else value for key, value in row.items()}
         for row in rows
@@ -142,13 +152,16 @@ def cohort_figure(means: Sequence[Row], *, made_up: bool = False) -> Figure:
         axis.text(0.5, middle, NOTHING, ha="center", color=INK, backgroundcolor=PAPER)
         axis.set_xlim(-0.5, 1.5)
     origin, colour = origin_note(made_up=made_up)
-    text = f"Mean over volumes with 95 % intervals by case. {origin}"
+    text = f"Mean over volumes with 95 % intervals by patient. {origin}"
     figure.supxlabel(text, fontsize=8, color=colour)
     return figure
 
 
 def _draw_map(axis: Axes, name: str, rows: Sequence[Row], offset: float) -> None:
-    """Draw a map's figures on the lines of their measures; a lone case has no bar."""
+    """Draw a map's figures on the lines of their measures; one patient has no bar.
+
+    A map without any is named all the same.
+    """
     there = [r for r in rows if r["measure"] in SHOWN and r["normalised"] is not None]
     ends = ("normalised_ci_low", "normalised", "normalised_ci_high")
     # None becomes not a number, of which no bar is drawn.
@@ -162,7 +175,7 @@ def _draw_map(axis: Axes, name: str, rows: Sequence[Row], offset: float) -> None
         color=COLOURS[name],
         markersize=7 if name == MODEL else 4.5,
         linewidth=2 if name == MODEL else 1,
-        label=MAPS[name],
+        label=MAPS[name] if there else f"{MAPS[name]}: no figure",
     )
 
 
@@ -173,7 +186,7 @@ def _against(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for measure in (*MEASURES, FALSE_ENERGY):
         for baseline in others:
             row = against(rows, measure, baseline=baseline)
-            if row["cases"]:
+            if row["cases"] or row["left_out"]:
                 found.append({"measure": measure, "baseline": baseline} | row)
     return found
 

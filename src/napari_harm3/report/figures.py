@@ -27,12 +27,12 @@ def roc_figure(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figure:
     return figure
 
 
-def training_figure(logs: Mapping[int, Sequence[Mapping[str, str]]]) -> Figure:
-    """Return the loss of each fold, epoch by epoch, from its ``log.csv``."""
+def training_figure(losses: Mapping[int, Sequence[tuple[int, float]]]) -> Figure:
+    """Return the loss of each fold: epochs, from 1 on, each with its loss."""
     figure, axis = _framed("Epoch", "Loss")
-    for fold, rows in logs.items():
-        epochs = [int(row["epoch"]) + 1 for row in rows]
-        axis.plot(epochs, [float(row["loss"]) for row in rows], label=f"fold {fold}")
+    for fold, points in losses.items():
+        epochs = [epoch for epoch, _ in points]
+        axis.plot(epochs, [loss for _, loss in points], label=f"fold {fold}")
     axis.legend(frameon=False, fontsize=8)
     return figure
 

@@ -45,7 +45,10 @@ def warnings(*, made_up: bool, untrained_encoder: bool) -> str:
 
 @contextmanager
 def readable(folder: Path, name: str) -> Iterator[None]:
-    """Say of whatever a damaged file breaks which file it is."""
+    """Say of whatever a damaged file breaks which file it is.
+
+    Only what reads the file belongs within: a fault of ours would be told as its own.
+    """
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, csv.Error) as error:

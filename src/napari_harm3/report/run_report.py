@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -46,30 +46,29 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
     metrics = _metrics(run)
     with readable(run, "metrics.json"):
         rows = metrics_rows(metrics)
-        told = [
-            (
-                f"<p class=soft>{cases} cases of {escape(about['trained_on'])}, "
-                f"{metrics['prevalence']:.1%} pCR; {folds} folds by patient, held-out "
-                f"predictions only. {RESEARCH_ONLY}</p>"
-            ),
-            warnings(
-                made_up=about["made_up"], untrained_encoder=about["untrained_encoder"]
-            ),
-            cards(
-                (f"{name}, {interval}", mean) for name, mean, _, interval, _ in rows[:5]
-            ),
-            "<h2>Metrics</h2>",
-            html_table(("", "mean", "sd", "95 % CI", "pooled"), rows),
-            (
-                "<p class=soft>Mean and sd over folds; interval by bootstrap within "
-                "fold and class. Positive is pCR, decisions at 0.5. Always saying "
-                f"“no” has ACC {metrics['majority_acc']:.3f}.</p>"
-            ),
+        prevalence = f"{metrics['prevalence']:.1%}"
+        majority = f"{metrics['majority_acc']:.3f}"
+        left_out = [
+            [name, str(why)] for name, why in metrics.get("left_out", {}).items()
         ]
-        left_out = _left_out(metrics)
     parts = [
         f"<h1>{escape(config.method)}, {escape(config.size)}</h1>",
-        *told,
+        (
+            f"<p class=soft>{cases} cases of {escape(about['trained_on'])}, "
+            f"{prevalence} pCR; {folds} folds by patient, held-out "
+            f"predictions only. {RESEARCH_ONLY}</p>"
+        ),
+        warnings(
+            made_up=about["made_up"], untrained_encoder=about["untrained_encoder"]
+        ),
+        cards((f"{name}, {interval}", mean) for name, mean, _, interval, _ in rows[:5]),
+        "<h2>Metrics</h2>",
+        html_table(("", "mean", "sd", "95 % CI", "pooled"), rows),
+        (
+            "<p class=soft>Mean and sd over folds; interval by bootstrap within "
+            "fold and class. Positive is pCR, decisions at 0.5. Always saying "
+            f"“no” has ACC {majority}.</p>"
+        ),
         "<h2>Curves</h2><div class=row>",
         image(as_png(roc_figure(pairs)), "ROC curve of each fold"),
         image(as_png(score_figure(found.label, found.score)), "Held-out scores"),
@@ -78,7 +77,7 @@ def write_run_report(run: Path, out: Path, *, explanation: Path | None = None) -
         _fold_table(run),
         _explained_part(explanation) if explanation is not None else "",
         details("Predictions", _prediction_table(found)),
-        details("Left out", left_out),
+        details("Left out", _left_out(left_out)),
         details(
             "Configuration", f"<pre>{escape(to_toml(config.without_paths()))}</pre>"
         ),
@@ -99,13 +98,16 @@ def _metrics(run: Path) -> dict[str, Any]:
 
 def _loss_figure(run: Path) -> str:
     """Return the loss by epoch; nothing of a method that is fitted without any."""
-    logs: dict[int, list[dict[str, str]]] = {}
+    losses: dict[int, list[tuple[int, float]]] = {}
     with readable(run, "fold-*/log.csv"):
         for fold, folder in enumerate(fold_folders(run)):
             if (folder / "log.csv").exists():
                 with (folder / "log.csv").open(newline="", encoding="utf-8") as stream:
-                    logs[fold] = list(csv.DictReader(stream, strict=True))
-        return image(as_png(training_figure(logs)), "Training loss") if logs else ""
+                    losses[fold] = [
+                        (int(row["epoch"]) + 1, float(row["loss"]))
+                        for row in csv.DictReader(stream, strict=True)
+                    ]
+    return image(as_png(training_figure(losses)), "Training loss") if losses else ""
 
 
 def _fold_table(run: Path) -> str:
@@ -124,14 +126,14 @@ def _explained_part(folder: Path) -> str:
     """Tell an explanation folder: of one case, or of a cohort."""
     with readable(folder, TABLES["summary"]):
         rows = read_summary(folder)
-        if rows is not None:
-            picture = (folder / FIGURE).read_bytes()
-            return (
-                "<h2>Do the maps agree with the annotations?</h2>"
-                + image(picture, "Normalised agreement of each map")
-                + summary_html(rows)
-            )
-    return case_part(folder)
+    if rows is None:
+        return case_part(folder)
+    picture = (folder / FIGURE).read_bytes()
+    return (
+        "<h2>Do the maps agree with the annotations?</h2>"
+        + image(picture, "Normalised agreement of each map")
+        + summary_html(rows)
+    )
 
 
 def _prediction_table(found: HeldOut) -> str:
@@ -143,6 +145,5 @@ def _prediction_table(found: HeldOut) -> str:
     return html_table(("case", "fold", "pCR", "p(pCR)"), cells)
 
 
-def _left_out(metrics: Mapping[str, Any]) -> str:
-    rows = [[name, why] for name, why in metrics.get("left_out", {}).items()]
+def _left_out(rows: Sequence[Sequence[str]]) -> str:
     return html_table(("case", "why"), rows) if rows else "<p>No case.</p>"
