@@ -106,6 +106,7 @@ def write_folder(out, case, *, link=None, kinds=("cam",)):
             "case_id": case.case_id,
             "probability": 0.25,
             "seen": "held-out",
+            "model": "run-of-may",
             "trained_on": "phantom",
             "made_up": True,
             "cell_mm": list(CELL_MM),

@@ -9,7 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from napari_harm3.artifacts import write_csv
 from napari_harm3.cohort.case import ROLES
+from napari_harm3.config import from_plain
 from napari_harm3.explain.agreement import MEASURES
 from napari_harm3.explain.agreement_cohort import COLUMNS
 from napari_harm3.explain.config import ExplainRequest
@@ -25,6 +27,33 @@ def table(path):
 
 def stamps(*paths):
     return [path.stat().st_mtime_ns for path in paths]
+
+
+def tells_how_it_was_made(out, run):
+    """All that it takes to make it again, with the cubes that were chosen for it."""
+    about = json.loads((out / "explanation.json").read_text())
+    assert about["model"] == run.name
+    request = from_plain(ExplainRequest, about["request"], source="the explanation")
+    assert (request.also, request.checks) == (
+        ("occlusion", "decoupled"),
+        ("randomisation", "faithfulness"),
+    )
+    with np.load(out / "occlusion.npz") as file:
+        cells = -(-np.array([12, 32, 32]) // request.occlusion.stride)
+        assert file["t1_pre"].shape == tuple(cells)
+
+
+def is_withdrawn_without_its_slide(harm3, run, prepared_cohort, out):
+    """A case that cannot be explained any more does not show what it once was."""
+    poorer = prepared_cohort.with_name("slideless.csv")
+    rows = table(prepared_cohort)
+    write_csv(poorer, [row | {"wsi": ""} for row in rows], list(rows[0]))
+    code, said, _ = harm3(
+        *("explain", run, poorer, "--case", "HN-0002", "--out", out),
+        *("--work", prepared_cohort.parent / ".harm3"),
+    )
+    assert (code, said["probability"]) == (1, None)
+    assert {path.name for path in out.iterdir()} == {"occlusion.npz"}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +87,7 @@ def test_other_maps_and_trials_stand_beside_the_models_own(
     assert np.any(
         [nib.load(p).get_fdata().any() for p in said["also"]["cross"].values()]
     )
+    tells_how_it_was_made(out, run)
     assert set(said["also_agreement"]) == {"occlusion"}
     assert set(said["also_agreement"]["occlusion"]) == set(ROLES)
     checks = json.loads((out / "checks.json").read_text())
@@ -84,6 +114,9 @@ def test_other_maps_and_trials_stand_beside_the_models_own(
     assert (said["also"], said["checks"], said["verdicts"]) == ({}, None, {})
     assert not list(out.glob("*occlusion.nii.gz"))
     assert not (out / "checks.png").exists()
+    assert not (out / "also_agreement.json").exists()
+
+    is_withdrawn_without_its_slide(harm3, run, prepared_cohort, out)
 
 
 @pytest.mark.slow

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from model_cases import case_batch
 from napari_harm3.explain.baselines import NAMES, baseline_maps
+from napari_harm3.explain.cells import cell_grid
+from napari_harm3.explain.other_maps import baselines
 
 
 @pytest.fixture
@@ -39,3 +42,14 @@ def test_the_centre_falls_off_alike_on_all_sides(maps):
     assert centre[1, 1, 1] == centre.max()
     assert centre[0, 0, 0] == centre.min() > 0
     assert len(np.unique(maps["uniform"]["t1_pre"])) == 1
+
+
+def test_they_lie_where_the_models_cells_do_and_say_if_that_is_assumed():
+    batch = case_batch(1)
+    cells = cell_grid((2, 3, 4), batch.mri.shape[-3:], np.eye(4))
+
+    found = baselines(batch, cells)
+
+    assert cells.centres.assumed
+    for maps in found.values():
+        assert {one.centres for one in maps.values()} == {cells.centres}

@@ -16,11 +16,7 @@ from napari_harm3.data.prepare import prepared_case
 from napari_harm3.errors import ModelError
 from napari_harm3.explain.capture import layer_centres
 from napari_harm3.explain.case import explain_case
-from napari_harm3.explain.case_link import (
-    LinkSpace,
-    link_of,
-    tokens_of,
-)
+from napari_harm3.explain.case_link import LinkSpace, link_of, tokens_of
 from napari_harm3.explain.cells import Centres, cell_grid
 from napari_harm3.explain.cross_attention import strongest_pairs
 from napari_harm3.explain.link import CaseLink
@@ -324,12 +320,7 @@ def test_what_was_written_is_read_without_torch(tmp_path) -> None:
 
     again = CaseLink.from_npz(path)
     asked = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            ASK_WITHOUT_TORCH,
-            str(path),
-        ],
+        [sys.executable, "-c", ASK_WITHOUT_TORCH, str(path)],
         capture_output=True,
         text=True,
         check=True,

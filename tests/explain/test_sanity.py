@@ -150,8 +150,39 @@ def test_flat_maps_cannot_be_tested():
 
     found = cascade(network(), case_batch(1), flat)
 
-    assert not found.passed
+    assert found.passed is None
     assert "flat" in found.verdict
+
+
+@pytest.mark.parametrize(("gone", "passed"), [(1, False), (2, False), (3, None)])
+def test_a_picture_that_vanishes_here_and_there_does_not_pass(gone, passed):
+    """The random network says no, and rectified evidence goes, but it was a picture."""
+    trained, batch = network(), case_batch(4)
+
+    def picture(model, batch):
+        maps = edge_maps(model, batch)
+        if model is not trained:
+            maps |= {role: np.zeros_like(maps[role]) for role in list(maps)[:gone]}
+        return maps
+
+    found = cascade(trained, batch, picture, most_stages=3)
+
+    assert found.passed is passed
+    assert found.stages[-1].likeness.rank_correlation == pytest.approx(1)
+    assert found.stages[-1].likeness.vanished == gone / 4
+
+
+def test_where_every_map_vanishes_none_is_judged():
+    trained = network()
+
+    def fickle(model, batch):
+        return {r: m * (model is trained) for r, m in edge_maps(model, batch).items()}
+
+    found = cascade(trained, case_batch(1), fickle, most_stages=3)
+
+    assert found.passed is None
+    assert "not shown" in found.verdict
+    assert found.stages[-1].likeness.rank_correlation is None
 
 
 def test_one_network_gives_one_map_and_two_seeds_differ():
@@ -184,4 +215,8 @@ def test_likeness_by_hand():
     signed = np.array([-9.0, 1.0, 3.0])  # what speaks against the target is left out
     assert shared(signed, signed) == pytest.approx(1)
     gone = likeness({"t1_pre": one[None]}, {"t1_pre": np.zeros((1, 3))})
-    assert (gone.rank_correlation, gone.shared, gone.vanished) == (0, 0, 1)
+    assert (gone.rank_correlation, gone.shared, gone.vanished) == (None, 0, 1)
+    half = likeness(
+        {"t1_pre": np.stack([one, one])}, {"t1_pre": np.stack([one, np.zeros(3)])}
+    )
+    assert (half.rank_correlation, half.vanished) == (pytest.approx(1), 0.5)

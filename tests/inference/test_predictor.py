@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_harm3 import artifacts
 from napari_harm3.config import read_toml, write_toml
 from napari_harm3.errors import FeatureError, ModelError
+from napari_harm3.explain.answer import answer
+from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.inference.export import export_model
 from napari_harm3.inference.predictor import Predictor, check_features
 from napari_harm3.training.config import RunConfig
@@ -107,6 +110,29 @@ def test_logits_are_divided_by_the_folds_temperature(run, prepared, tmp_path):
     p, q = (one.probability(batch, [0]) for one in (warm, cool))
 
     assert np.log(q / (1 - q)) == pytest.approx(np.log(p / (1 - p)) / 2, abs=1e-6)
+
+
+def test_a_fold_that_is_too_sure_has_no_louder_say_in_the_maps(run, prepared, tmp_path):
+    """As in the answer: the folds' mean map is the map of their mean logit."""
+    model = copied(run, tmp_path)
+    rewritten(model / "fold-0" / "best.json", temperature=10.0)
+    predictors = [Predictor.load(one, "cpu") for one in (run, model)]
+    batch = predictors[0].batch(prepared[0])
+    config = ExplainConfig(target="contrast")
+
+    loud, quiet = (answer(one.network(0), batch, config) for one in predictors)
+
+    assert quiet.heat.prediction.logit.item() == pytest.approx(
+        loud.heat.prediction.logit.item() / 10
+    )
+    kind, attention = "gradient_attention", "attention"
+    np.testing.assert_allclose(quiet.slide[kind], loud.slide[kind] / 10, rtol=1e-4)
+    np.testing.assert_array_equal(quiet.slide[attention], loud.slide[attention])
+    for role, one in loud.heat.maps.items():
+        assert one.any()
+        np.testing.assert_allclose(
+            quiet.heat.maps[role], one / 10, atol=1e-4 * np.abs(one).max()
+        )
 
 
 def test_it_says_where_it_comes_from_and_what_it_needs(run):
@@ -236,6 +262,21 @@ def test_an_exported_model_predicts_the_same_and_names_nobody(run, prepared, tmp
         if path.suffix in (".json", ".toml", ".md", ".csv"):
             assert not any(one.case.case_id in path.read_text() for one in prepared)
     assert json.loads((out / "model.json").read_text())["folds"] == [0, 1, 2]
+
+
+def test_exported_weights_reach_the_disk_before_they_have_their_name(
+    run, tmp_path, monkeypatch
+):
+    synced, sync = [], artifacts._sync
+    monkeypatch.setattr(
+        artifacts,
+        "_sync",
+        lambda path, way: synced.append(path.name) or sync(path, way),
+    )
+
+    export_model(run, tmp_path / "given")
+
+    assert sum(name.endswith("-best.safetensors") for name in synced) == 3
 
 
 def test_an_exported_model_carries_no_path_of_this_machine(run, tmp_path):

@@ -10,7 +10,7 @@ from napari_harm3.data.prepare import PreparedCase
 from napari_harm3.explain.agreement_cohort import MODEL
 from napari_harm3.explain.case import Explanation, explain_case
 from napari_harm3.explain.cells import VolumeMaps
-from napari_harm3.explain.config import ExplainRequest, OcclusionConfig
+from napari_harm3.explain.config import ExplainRequest
 from napari_harm3.explain.ensemble import Ensemble
 from napari_harm3.explain.gradcam import located_heat_maps
 from napari_harm3.explain.measured import ByRole, CaseYardstick
@@ -35,6 +35,8 @@ class AskedCase:
 
     predictor: Predictor
     request: ExplainRequest
+    """With occlusion's cubes, if that is asked for."""
+
     inputs: CaseInputs
     explanation: Explanation
     yardstick: CaseYardstick
@@ -44,11 +46,6 @@ class AskedCase:
     def networks(self) -> list[nn.Module]:
         """Return the folds that may be asked."""
         return [self.predictor.network(fold) for fold in self.inputs.sight.folds]
-
-    def cubes(self) -> OcclusionConfig:
-        """Return the cubes that were asked for, else those of the last layer."""
-        asked = self.request.occlusion
-        return asked or cubes_of_cells(self.networks()[0], self.inputs.batch)
 
     def ensemble(self, *, for_target: bool = False) -> Ensemble:
         """Return the folds as one network: its logit is of pCR, or of the target."""
@@ -140,6 +137,9 @@ def asked_case(
         If the model, the features or a volume cannot be read.
     """
     inputs = predictor.inputs_of(prepared)
+    if "occlusion" in request.also and request.occlusion is None:
+        network = predictor.network(inputs.sight.folds[0])
+        request = replace(request, occlusion=cubes_of_cells(network, inputs.batch))
     explanation = explain_case(predictor, inputs, request.maps)
     return AskedCase(
         predictor=predictor,

@@ -106,10 +106,7 @@ def explain_case(
     item, batch, sight = inputs.item, inputs.batch, inputs.sight
     networks = [predictor.network(fold) for fold in sight.folds]
     answers = [answer(network, batch, config) for network in networks]
-    logits = [
-        one.heat.prediction.logit.detach() / predictor.temperature(fold)
-        for fold, one in zip(sight.folds, answers, strict=True)
-    ]
+    logits = [one.heat.prediction.logit.detach() for one in answers]
     size, centres = predictor.inputs.mri.size, answers[0].heat.centres
     volumes = {}
     for role in centres:

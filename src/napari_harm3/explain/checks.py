@@ -58,13 +58,13 @@ def maps_of(config: ExplainConfig) -> MapMaker:
 def randomisation(
     networks: Sequence[nn.Module], batch: CaseBatch, maker: MapMaker
 ) -> Iterator[CheckStep]:
-    """Yield a step a layer; the last tells whether a map depends on the weights.
+    """Yield how far the trial is; the last step tells if a map depends on the weights.
 
     Parameters
     ----------
     networks
         Of the folds that are asked of the case; each is randomised by itself, and
-        likenesses are means over them.
+        likenesses are means over them, of those that have any.
     batch
         One case.
     maker
@@ -73,35 +73,38 @@ def randomisation(
     Yields
     ------
     :
-        The last with ``found``: ``passed``, ``verdict``, ``limit``; ``stages`` of
+        One a layer, one a map that is made again. The last with ``found``: ``passed``,
+        None if too little is left to judge by, ``verdict``, ``limit``; ``stages`` of
         ``layer``, ``rank_correlation``, ``shared``, ``vanished``; ``control``, the
-        same of the input's edges, which has to fail; ``repeatability``, the greatest
-        difference when the map is made again; ``between_folds``, the mean likeness of
-        two folds' maps, None for one fold.
+        same of the input's edges with all layers random, which has to fail;
+        ``repeatability``, the greatest difference when the map is made again;
+        ``between_folds``, the mean likeness of two folds' maps, None for one fold.
     """
+    parts = 0
     by_network: list[list[Stage]] = []
     for number, network in enumerate(networks):
         own: list[Stage] = []
         for stage in stages(network, batch, maker, most_stages=STAGES):
             own.append(stage)
-            done = number * stage.of + len(own)
+            parts = stage.of
             yield CheckStep(
-                step=done, of=len(networks) * stage.of, text=f"random: {stage.layer}"
+                step=number * parts + len(own),
+                of=(parts + 1) * len(networks) + 1,
+                text=f"random: {stage.layer}",
             )
         by_network.append(own)
+    of, differences = (parts + 1) * len(networks) + 1, []
+    for network in networks:
+        differences.append(repeatability(network, batch, maker, times=2))
+        step = parts * len(networks) + len(differences)
+        yield CheckStep(step=step, of=of, text="made again")
     found = _told([one for one in by_network if one])
     if found["stages"]:
-        z, y, x = next(iter(maker(networks[0], batch).values())).shape[-3:]
-        control = stages(
-            networks[0], batch, _edges_on((z, y, x)), most_stages=len(found["stages"])
-        )
-        found["control"] = {"map": "edges of the input"} | _told([list(control)])
-    found["repeatability"] = max(
-        repeatability(network, batch, maker, times=2) for network in networks
-    )
+        found["control"] = _control(networks[0], batch, maker)
     pairs = seed_likeness(networks, batch, maker)
-    found["between_folds"] = _mean(pairs) if pairs else None
-    yield CheckStep(step=1, of=1, found=found)
+    found["repeatability"] = max(differences)
+    found["between_folds"] = vars(_mean(pairs)) if pairs else None
+    yield CheckStep(step=of, of=of, found=found)
 
 
 def trial(
@@ -189,7 +192,7 @@ def _told(by_network: Sequence[Sequence[Stage]]) -> Found:
         Stage(
             layer=at[0].layer,
             of=at[0].of,
-            likeness=Likeness(**_mean([stage.likeness for stage in at])),
+            likeness=_mean([stage.likeness for stage in at]),
         )
         for at in zip(*by_network, strict=True)
     ]
@@ -202,11 +205,20 @@ def _told(by_network: Sequence[Sequence[Stage]]) -> Found:
     }
 
 
-def _mean(found: Sequence[Likeness]) -> dict[str, float]:
-    return {
-        name: float(np.mean([getattr(one, name) for one in found]))
-        for name in ("rank_correlation", "shared", "vanished")
-    }
+def _mean(found: Sequence[Likeness]) -> Likeness:
+    ranks = [one.rank_correlation for one in found if one.rank_correlation is not None]
+    return Likeness(
+        rank_correlation=float(np.mean(ranks)) if ranks else None,
+        shared=float(np.mean([one.shared for one in found])),
+        vanished=float(np.mean([one.vanished for one in found])),
+    )
+
+
+def _control(network: nn.Module, batch: CaseBatch, maker: MapMaker) -> Found:
+    """Return what randomising makes of edges: no weight has a say, so once will do."""
+    z, y, x = next(iter(maker(network, batch).values())).shape[-3:]
+    once = stages(network, batch, _edges_on((z, y, x)), most_stages=1)
+    return {"map": "edges of the input"} | _told([list(once)])
 
 
 def _edges_on(cells: tuple[int, int, int]) -> MapMaker:

@@ -14,22 +14,17 @@ class Ensemble(nn.Module):
 
     Parameters
     ----------
-    networks, temperatures
-        Of the folds, and what each one's logit is divided by.
+    networks
+        Of the folds.
     target
         With ``non-pcr`` the logit is that of no pCR.
     """
 
     def __init__(
-        self,
-        networks: Sequence[nn.Module],
-        temperatures: Sequence[float],
-        *,
-        target: Target = "pcr",
+        self, networks: Sequence[nn.Module], *, target: Target = "pcr"
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self._temperatures = tuple(temperatures)
         self._sign = -1 if target == "non-pcr" else 1
 
     @classmethod
@@ -37,18 +32,9 @@ class Ensemble(nn.Module):
         cls, predictor: Predictor, sight: Sight, target: Target = "pcr"
     ) -> "Ensemble":
         """Return the folds that a predictor may ask of a case."""
-        return cls(
-            [predictor.network(fold) for fold in sight.folds],
-            [predictor.temperature(fold) for fold in sight.folds],
-            target=target,
-        )
+        return cls([predictor.network(fold) for fold in sight.folds], target=target)
 
     def forward(self, batch: CaseBatch) -> Prediction:
         """Return the mean logit, and nothing else."""
-        logits = [
-            network(batch).logit / temperature
-            for network, temperature in zip(
-                self.networks, self._temperatures, strict=True
-            )
-        ]
+        logits = [network(batch).logit for network in self.networks]
         return Prediction(logit=self._sign * mean_logit(logits))

@@ -214,10 +214,7 @@ def halves(networks: Sequence[nn.Module], batch: CaseBatch) -> dict[str, CoarseM
 
 def baselines(batch: CaseBatch, cells: CellGrid) -> dict[str, CoarseMaps]:
     """Return the baselines' maps of one case, on the cells of the model's."""
-    size = np.array(batch.mri.shape[-3:])
-    first, last = cells.view
-    step = size / (last - first)
-    centres = Centres.of(-0.5 - first * step, step)
+    centres = cells.centres
     found = baseline_maps(batch.mri[0], batch.mri_avail[0], cells.shape, centres)
     return {
         name: {

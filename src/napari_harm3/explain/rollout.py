@@ -13,8 +13,9 @@ What is rolled out here, by what stands between a patch and the logit:
   token itself.
 * TransMIL: its two layers, from the class token down. Their attention is rolled out as
   the network computes it, through landmarks, a row at a time, so that no N x N matrix
-  is made; what the approximation gives below zero counts as zero. The position encoding
-  between them mixes neighbours by a convolution, which is not followed.
+  is made; what the approximation gives below zero counts as zero. Neither the
+  position encoding between them nor the convolution of the values that each adds to
+  its answers (`NystromAttention.value_residual`), which mix neighbours, is followed.
 * Networks that pool to one vector with nothing between (ABMIL, CLAM, DSMIL, M2Fusion,
   late fusion): a rollout would be the attention itself, and is not offered. HMCAT's
   three levels and its summary transformers are not followed either.

@@ -28,6 +28,9 @@ from napari_harm3.models.interface import CaseBatch
 MOST_ALIKE = 0.5
 """Mean rank correlation, all layers randomised, above which a map fails."""
 
+MOST_VANISHED = 0.5
+"""Share of maps without relief, all layers randomised, above which none is judged."""
+
 MapMaker = Callable[[nn.Module, CaseBatch], BatchMaps]
 """Network and batch to maps by role."""
 
@@ -36,8 +39,8 @@ MapMaker = Callable[[nn.Module, CaseBatch], BatchMaps]
 class Likeness:
     """How alike two sets of maps are: means over volumes and cases."""
 
-    rank_correlation: float
-    """Spearman's, of the cells; a map without any relief counts as zero."""
+    rank_correlation: float | None
+    """Spearman's, of the cells, where both maps have relief; None if none do."""
 
     shared: float
     """Share of their sums that two maps have in common, 0 to 1."""
@@ -63,8 +66,8 @@ class Cascade:
     stages: tuple[Stage, ...]
     """The last layer first; each stage includes those before."""
 
-    passed: bool
-    """Whether the map depends on the weights."""
+    passed: bool | None
+    """Whether the map depends on the weights; None if there is no map to tell it by."""
 
     verdict: str
 
@@ -112,9 +115,17 @@ def judged(found: Sequence[Stage]) -> Cascade:
     """Return the verdict on a whole cascade, in words for whoever reads the map."""
     if not found:
         return Cascade(
-            stages=(), passed=False, verdict="There is no map to test: all are flat."
+            stages=(), passed=None, verdict="There is no map to test: all are flat."
         )
-    last = found[-1].likeness.rank_correlation
+    last, gone = found[-1].likeness.rank_correlation, found[-1].likeness.vanished
+    if last is None or gone > MOST_VANISHED:
+        return Cascade(
+            stages=tuple(found),
+            passed=None,
+            verdict="Whether the map depends on what the network has learned is not "
+            f"shown: with every layer random {100 * gone:.0f} % of the maps are flat, "
+            "and too little is left to compare.",
+        )
     passed = last < MOST_ALIKE
     verdict = (
         "The map depends on what the network has learned: with every layer random it "
@@ -176,9 +187,10 @@ def likeness(one: BatchMaps, other: BatchMaps) -> Likeness:
     Maps of the first set that have no relief are left out: nothing can be like them.
     """
     pairs = list(_pairs(one, other))
-    ranks = [rank_correlation(a, b) or 0.0 for a, b in pairs]
+    ranks = [rank_correlation(a, b) for a, b in pairs]
+    left = [rank for rank in ranks if rank is not None]
     return Likeness(
-        rank_correlation=float(np.mean(ranks)) if ranks else 0.0,
+        rank_correlation=float(np.mean(left)) if left else None,
         shared=float(np.mean([shared(a, b) for a, b in pairs])) if pairs else 0.0,
         vanished=float(np.mean([not _relief(b) for _, b in pairs])) if pairs else 0.0,
     )

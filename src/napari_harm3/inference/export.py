@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from napari_harm3.artifacts import sha256_of, write_json
+from napari_harm3.artifacts import atomic_path, sha256_of, write_json
 from napari_harm3.config import to_plain, write_toml
 from napari_harm3.errors import ModelError
 from napari_harm3.inference.folder import RECIPE
@@ -60,7 +60,7 @@ def _gather(model: Predictor, folder: Path) -> None:
     for path in fold_folders(run):
         target = folder / path.name
         target.mkdir(parents=True)
-        shutil.copyfile(path / WEIGHTS, target / WEIGHTS)
+        _copy(path / WEIGHTS, target / WEIGHTS)
         about = {k: v for k, v in read_about(path).items() if k not in PRIVATE}
         if sha256_of(target / WEIGHTS) != about["sha256"]:
             raise ModelError(
@@ -71,7 +71,7 @@ def _gather(model: Predictor, folder: Path) -> None:
     write_toml(folder / RECIPE, config)
     for name in ("MODEL_CARD.md", "environment.json"):
         if (run / name).exists():
-            shutil.copyfile(run / name, folder / name)
+            _copy(run / name, folder / name)
     write_json(
         folder / "model.json",
         {
@@ -84,3 +84,8 @@ def _gather(model: Predictor, folder: Path) -> None:
             "features": dict(model.about["features"]),
         },
     )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,7 +1,7 @@
 """Ask a trained model: a run folder, or a model folder that was given away."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,13 @@ class Predictor:
     def _encoding(self) -> ClinicalEncoding:
         plain = self.about.get("clinical", {})
         return from_plain(ClinicalEncoding, plain, source=self.folder.name)
+
+    def clinical_of(self, case: Case) -> dict[str, str]:
+        """Return the columns of a case that the model looks at, as they are written."""
+        if "clinical" not in self._entry.modalities:
+            return {}
+        names = [column.name for column in self._encoding.columns]
+        return {name: case.extra.get(name, "").strip() for name in names}
 
     @property
     def folds(self) -> list[int]:
@@ -249,6 +256,9 @@ class Predictor:
     def network(self, fold: int) -> nn.Module:
         """Return a fold's network, for evaluation.
 
+        Its logit is divided by the fold's temperature, so that the mean over folds,
+        and that of their maps, weighs none that is too sure of itself.
+
         Raises
         ------
         ModelError
@@ -264,20 +274,15 @@ class Predictor:
                 clinical_width=self._encoding.width,
             )
             load_weights(about["folder"], network, about["sha256"])
+            cool(network, float(about["temperature"]))
             self._networks[fold] = network.eval().to(self.device)
         return self._networks[fold]
 
     @torch.inference_mode()
     def probability(self, batch: CaseBatch, folds: Sequence[int]) -> float:
         """Return the probability of pCR: the mean of the folds' logits, squashed."""
-        logits = [
-            self.network(fold)(batch).logit / self.temperature(fold) for fold in folds
-        ]
+        logits = [self.network(fold)(batch).logit for fold in folds]
         return float(mean_logit(logits).sigmoid()[0])
-
-    def temperature(self, fold: int) -> float:
-        """Return what a fold's logits are divided by."""
-        return float(self._about[fold]["temperature"])
 
     def _check_features(self, prepared: PreparedCase) -> None:
         for bag in prepared.bags:
@@ -308,6 +313,13 @@ def check_features(
                 f"{name} was made with {key} {found.get(key)}, and this model learned "
                 f"from {value}: extract the features again."
             )
+
+
+def cool(network: nn.Module, temperature: float) -> None:
+    """Have a network divide its logit, and with it every gradient of it."""
+    network.register_forward_hook(
+        lambda _, __, said: replace(said, logit=said.logit / temperature)
+    )
 
 
 def mean_logit(logits: Sequence[Float[Tensor, "B"]]) -> Float[Tensor, "B"]:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
+from napari_harm3.config import to_plain
 from napari_harm3.explain.config import ExplainRequest
 from napari_harm3.jobs.cohort import prepare_case, work_folder
 from napari_harm3.jobs.device import resolve_device
 from napari_harm3.jobs.explanation_parts import Recipes, checked, occluded, recipes
 from napari_harm3.jobs.prediction import blank_row, origin_warning
 from napari_harm3.jobs.progress import Job, Progress, finished
+from napari_harm3.report.explanation_folder import withdraw
 
 if TYPE_CHECKING:
     from napari_harm3.data.prepare import PreparedCase
@@ -34,9 +36,10 @@ def explain(
 ) -> Job:
     """Write the heat maps of a case, its slide's maps, the link, agreement and figure.
 
-    A case that lacks an input of the model gets no map and no probability, and the
-    result says what is missing. Asked again, it goes on where it was stopped: maps by
-    occlusion and finished checks of the same model and case are kept.
+    A case that lacks an input of the model gets no map and no probability, nor keeps
+    an earlier one, and the result says what is missing. Asked again, it goes on where
+    it was stopped: maps by occlusion and finished checks of the same model and case
+    are kept.
     """
     from napari_harm3.inference.predictor import Predictor
 
@@ -53,6 +56,8 @@ def explain(
     if not result["message"]:
         made_of = recipes(predictor, prepared, request)
         _, result = yield from explained(predictor, prepared, out, request, made_of)
+    if result["message"]:  # what stands there is of something else
+        withdraw(out)
     yield finished("explain", result)
 
 
@@ -114,10 +119,12 @@ def explained(
         others_agreement=asked.others_agreement(),
         checks=checks,
         about={
+            "model": predictor.folder.resolve().name,
             "trained_on": predictor.trained_on,
             "made_up": predictor.made_up,
             "missing": list(prepared.case.missing),
             "threshold": asked.explanation.threshold,
+            "request": to_plain(asked.request),
             "key": made_of.whole,
         },
     )

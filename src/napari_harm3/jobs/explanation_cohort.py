@@ -21,7 +21,7 @@ from napari_harm3.jobs.explanation import (
 from napari_harm3.jobs.explanation_parts import recipes
 from napari_harm3.jobs.prediction import origin_warning
 from napari_harm3.jobs.progress import Job, Progress, finished
-from napari_harm3.report.explanation_folder import ABOUT, read_result
+from napari_harm3.report.explanation_folder import read_result, withdraw
 
 if TYPE_CHECKING:
     from napari_harm3.inference.predictor import Predictor
@@ -77,7 +77,7 @@ def explain_cohort(
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
             found["message"] = sentence(error)
         if found["probability"] is None:  # what stands there is of something else
-            (out / one.case_id / ABOUT).unlink(missing_ok=True)
+            withdraw(out / one.case_id)
         told.append(found)
         yield Progress(stage="cases", step=number, of=len(cases), text=one.case_id)
     yield Progress(stage="agreement", step=0, of=1)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_harm3.artifacts import read_record, write_json
+from napari_harm3.artifacts import read_record, sha256_of, write_json
 from napari_harm3.config import recipe_hash, to_plain
 from napari_harm3.jobs.progress import Progress
 from napari_harm3.report.explanation_folder import CHECKS
@@ -51,6 +51,9 @@ def recipes(
             read_about(path)["sha256"] for path in fold_folders(predictor.folder)
         ],
         "sources": dict(prepared.sources),
+        # The table has a say in both: resolution decides where the patches lie.
+        "bags": [sha256_of(path) for path in prepared.bags],
+        "clinical": predictor.clinical_of(prepared.case),
     }
     maps = networks | {"maps": to_plain(request.maps)}
     masks = {role: file_stamp(path) for role, path in prepared.case.masks.items()}
@@ -70,7 +73,8 @@ def occluded(
         write_coarse,
     )
 
-    cubes, name = asked.cubes(), asked.explanation.case_id
+    cubes, name = asked.request.occlusion, asked.explanation.case_id
+    assert cubes is not None
     network, batch = asked.ensemble(), asked.inputs.batch
     path = out / OCCLUSION
     key = recipe_hash({"of": made_of.networks, "cubes": to_plain(cubes)})

@@ -47,8 +47,6 @@ class ModelEntry:
     native: Mapping[str, Any] = field(default_factory=dict)
     """The same, as its own authors trained it."""
 
-    licence_note: str = "written from the paper; BSD-3-Clause"
-
     @property
     def reads(self) -> tuple[str, ...]:
         """What is read of a case: its modalities, and perhaps its annotations."""

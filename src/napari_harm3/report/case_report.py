@@ -14,9 +14,7 @@ from napari_harm3.report.explanation_folder import (
     ALSO_FIGURE,
     CHECKS_FIGURE,
     FIGURE,
-    read_checks,
     read_explanation,
-    verdicts,
 )
 from napari_harm3.report.page import (
     cards,
@@ -98,17 +96,22 @@ def _maps_part(folder: Path, about: Mapping[str, Any]) -> str:
         ),
         image((folder / FIGURE).read_bytes(), "Heat maps above annotations"),
     ]
-    checks = verdicts(read_checks(folder))
+    # As the explanation tells them: trials that are kept may be of a later one.
+    checks = about.get("verdicts", {})
     if checks:
         parts.append("<h2>Can the map be trusted?</h2>")
         parts += [f"<p>{escape(one['verdict'])}</p>" for one in checks.values()]
-        picture = (folder / CHECKS_FIGURE).read_bytes()
-        parts.append(image(picture, "Randomisation, deletion and insertion"))
-    if (folder / ALSO_FIGURE).exists():
+        parts.append(_picture(folder / CHECKS_FIGURE, "Trials of the map"))
+    if about.get("files", {}).get("also"):
         parts.append("<h2>Maps beside it</h2>")
-        parts.append(image((folder / ALSO_FIGURE).read_bytes(), "Other maps"))
+        parts.append(_picture(folder / ALSO_FIGURE, "Other maps"))
     parts.append("<h2>Agreement with the annotations</h2>")
     parts.append(agreement_html(about["agreement"], TITLES))
     for kind, agreement in about.get("also_agreement", {}).items():
         parts.append(details(f"Agreement of {kind}", agreement_html(agreement, TITLES)))
     return "".join(parts)
+
+
+def _picture(path: Path, words: str) -> str:
+    """Return a picture, or nothing where it is missing."""
+    return image(path.read_bytes(), words) if path.exists() else ""

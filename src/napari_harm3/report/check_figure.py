@@ -67,9 +67,10 @@ def _draw_cascade(axis: Axes, cascade: Mapping[str, Any]) -> None:
     axis.axhline(cascade["limit"], color=CONTROL, linewidth=1, linestyle=":")
     control = cascade.get("control")
     if control:
-        _line(axis, control["stages"], CONTROL, f"control: {control['map']}", "--")
-    passed = "passes" if cascade["passed"] else "fails"
-    _line(axis, stages, ACCENT, f"this map ({passed})", "-")
+        name = f"control: {control['map']}"
+        _line(axis, control["stages"], CONTROL, name, "--", end=len(stages))
+    passed = {True: "passes", False: "fails", None: "not judged"}[cascade["passed"]]
+    _line(axis, stages, ACCENT, f"this map ({passed})", "-", end=len(stages))
     every = -(-len(stages) // MOST_NAMES)
     places = list(range(0, len(stages), every))
     names = ["trained", *(stages[n]["layer"] for n in places)]
@@ -77,7 +78,7 @@ def _draw_cascade(axis: Axes, cascade: Mapping[str, Any]) -> None:
     for label in axis.get_xticklabels():
         label.set_horizontalalignment("right")
         label.set_rotation_mode("anchor")
-    axis.set_ylim(min(-0.3, *(s["rank_correlation"] for s in stages)) - 0.05, 1.05)
+    axis.set_ylim(np.nanmin([-0.3, *_ranks(stages)]) - 0.05, 1.05)
     axis.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.93))
     plain(axis, "random from the output down to here", "likeness (rank correlation)")
     axis.tick_params(axis="x", labelsize=7)
@@ -93,12 +94,31 @@ def _draw_cascade(axis: Axes, cascade: Mapping[str, Any]) -> None:
 
 
 def _line(
-    axis: Axes, stages: Sequence[Mapping[str, Any]], colour: str, name: str, style: str
+    axis: Axes,
+    stages: Sequence[Mapping[str, Any]],
+    colour: str,
+    name: str,
+    style: str,
+    *,
+    end: int,
 ) -> None:
-    values = [1.0, *(stage["rank_correlation"] for stage in stages)]
+    """Draw stages evenly from the trained network to the one that is all random."""
     axis.plot(
-        values, style, color=colour, linewidth=2, marker="o", markersize=3, label=name
+        np.linspace(0, end, len(stages) + 1),
+        [1.0, *_ranks(stages)],
+        style,
+        color=colour,
+        linewidth=2,
+        marker="o",
+        markersize=3,
+        label=name,
     )
+
+
+def _ranks(stages: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return likenesses; a gap where no map was left to compare."""
+    ranks = [stage["rank_correlation"] for stage in stages]
+    return [np.nan if rank is None else rank for rank in ranks]
 
 
 def _draw_trial(axes: Sequence[Axes], trial: Mapping[str, Any]) -> None:
@@ -124,7 +144,7 @@ def _draw_trial(axes: Sequence[Axes], trial: Mapping[str, Any]) -> None:
             color=INK,
             fontsize=10,
         )
-        plain(axis, f"cells {title.lower()}, %")
+        plain(axis, f"voxels {title.lower()}, %")
     if "deletion" in trial:
         axes[0].legend(
             frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.2)

@@ -51,15 +51,16 @@ def read_explanation(folder: Path) -> dict[str, Any]:
     return dict(about)
 
 
-def read_checks(folder: Path) -> dict[str, Any]:
-    """Return the trials of an explanation folder; empty if there are none."""
-    path = folder / CHECKS
-    checks: dict[str, Any] = _json(path) if path.exists() else {}
-    return checks
+def withdraw(folder: Path) -> None:
+    """Take away an explanation that is none of its case any more, whole or not."""
+    names = files_of(folder) - {CHECKS}  # trials took long, and know what they are of
+    (folder / ABOUT).unlink(missing_ok=True)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def verdicts(checks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return of each trial whether the map passed, None if there was none to try."""
+    """Return of each trial whether the map passed, None if that could not be judged."""
     found = {}
     for name in TRIALS:
         if name in checks:

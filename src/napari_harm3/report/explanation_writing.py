@@ -57,7 +57,8 @@ class Findings:
     """As ``checks.json`` has it, which is written when a trial is done."""
 
     about: Mapping[str, Any]
-    """``trained_on``, ``made_up``, ``missing``, ``threshold`` and ``key``."""
+    """``model``, ``trained_on``, ``made_up``, ``missing``, ``threshold``, ``request``,
+    which is all that was asked, and ``key``."""
 
 
 def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
     files: Files = {
         "maps": maps,
         "figure": FIGURE,
+        "agreement_file": AGREEMENT,
         **_write_slide_maps(out, explanation.slide, findings.about["trained_on"]),
         **_write_link(out, explanation.link, findings.about["trained_on"]),
         **_write_others(out, findings),
@@ -168,11 +170,15 @@ def _write_others(out: Path, findings: Findings) -> Files:
             write_volume(out / name, one.heat, affine)
             also.setdefault(kind, {})[role] = name
     if not also:
-        return {"also": {}, "also_figure": None}
+        return {"also": {}, "also_figure": None, "also_agreement_file": None}
     write_json(out / ALSO_AGREEMENT, findings.others_agreement)
     figure = other_maps_figure(findings.explanation, findings.others)
     write_bytes(out / ALSO_FIGURE, as_png(figure))
-    return {"also": also, "also_figure": ALSO_FIGURE}
+    return {
+        "also": also,
+        "also_figure": ALSO_FIGURE,
+        "also_agreement_file": ALSO_AGREEMENT,
+    }
 
 
 def _write_checks(out: Path, findings: Findings) -> Files:

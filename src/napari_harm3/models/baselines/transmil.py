@@ -18,7 +18,6 @@ Row of Table 1: TransMIL, from the slide alone.
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -35,12 +34,11 @@ Tokens = Float[Tensor, "1 n C"]
 
 
 class TransMil(nn.Module):
-    """Attention, position, attention; the class token answers."""
+    """Attention, position, attention; the class token answers.
 
-    BAG_ORDER_MATTERS: ClassVar[str] = (
-        "The patches fill a square in the order of the bag, and the position encoding "
-        "convolves that square; landmarks are means of neighbours in the same order."
-    )
+    The order of the bag matters: the patches fill a square in it, which the position
+    encoding convolves, and landmarks are means of neighbours in it.
+    """
 
     def __init__(
         self,

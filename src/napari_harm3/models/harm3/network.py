@@ -1,9 +1,9 @@
 """HARM3-Fusion as a whole: Fig. 1 of the paper."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -65,10 +65,6 @@ class Harm3(nn.Module):
     clinical_width
         Numbers that stand for the clinical columns of a case.
     """
-
-    ZERO_GRADIENTS: ClassVar[Mapping[str, str]] = {
-        "absent": "complete cases have no use for what stands in for a missing input"
-    }
 
     def __init__(
         self,

@@ -1,0 +1,68 @@
+"""The picture of the trials shows where the map stood, and where there was none."""
+
+import numpy as np
+import pytest
+
+from napari_harm3.explain.case import Explanation
+from napari_harm3.explain.config import ExplainConfig
+from napari_harm3.report.check_figure import check_figure
+
+EXPLAINED = Explanation(
+    case_id="HN-0042",
+    probability=0.25,
+    seen="new",
+    folds=(0,),
+    volumes={},
+    slide=None,
+    link=None,
+    config=ExplainConfig(),
+    threshold=0.5,
+    made_up=True,
+)
+
+BLOBS = ("random_mean", "random_low", "random_high")
+
+
+def cascade(passed, *ranks):
+    return {
+        "passed": passed,
+        "verdict": "As it came out.",
+        "limit": 0.5,
+        "stages": [
+            {"layer": str(n), "rank_correlation": r} for n, r in enumerate(ranks)
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("passed", "word"), [(True, "passes"), (False, "fails"), (None, "not judged")]
+)
+def test_a_map_that_is_gone_leaves_a_gap_and_the_control_goes_all_the_way(passed, word):
+    control = cascade(False, 1.0) | {"map": "edges of the input"}
+    trial = cascade(passed, 0.75, None, -0.5) | {"control": control}
+
+    (axis,) = check_figure(EXPLAINED, {"randomisation": trial}).axes
+
+    lines = {line.get_label(): line for line in axis.get_lines()}
+    own = lines[f"this map ({word})"]
+    np.testing.assert_array_equal(own.get_ydata(), [1, 0.75, np.nan, -0.5])
+    np.testing.assert_array_equal(own.get_xdata(), [0, 1, 2, 3])
+    edges = lines["control: edges of the input"]
+    np.testing.assert_array_equal(edges.get_xdata(), [0, 3])
+    assert axis.get_ylim()[0] < -0.5
+
+
+def test_deletion_and_insertion_go_by_voxels():
+    curve = {
+        **{name: [1, 0] for name in ("evident", *BLOBS)},
+        "area": 0.0,
+        "p": 1.0,
+    }
+    trial = {"verdict": "", "share": [0, 0.5], "deletion": curve, "insertion": curve}
+
+    axes = check_figure(EXPLAINED, {"faithfulness": trial}).axes
+
+    assert [one.get_xlabel() for one in axes] == [
+        "voxels taken out, %",
+        "voxels put in, %",
+    ]
