@@ -280,6 +280,38 @@ def test_the_lift_tells_what_is_special_to_a_patch(qtbot, hung, viewer, linked):
     assert heat_at(viewer, role, centre(cell)) == pytest.approx(1, abs=0.2)
 
 
+def test_the_figures_are_those_of_the_place_that_is_named(hung, load):
+    plain = known_link(hung.session.case.case_id)
+    first, second = plain.cross[0].argmax(), plain.cross[1].argmax()
+    cross = np.zeros_like(plain.cross)
+    cross[:, first] = 0.9, 1, 1
+    cross[0, second] = 0.1
+    box = load(link=replace(plain, cross=cross))
+
+    box.weighing.setCurrentText(LIFT)
+    box.ask_patch(0)
+    # One of three patches asks it at all, so that this is three times the average.
+    assert "Strongest: T2 after therapy with 10.00% (an even" in box.text.text()
+    assert "), 3.00 times the average." in box.text.text()
+    box.weighing.setCurrentText(SHARE)
+    assert "Strongest: T1+C before therapy with 90.00% (an even" in box.text.text()
+    assert "), 0.93 times the average." in box.text.text()
+
+
+def test_the_figures_are_those_of_the_patch_that_is_named(hung, load):
+    plain = known_link(hung.session.case.case_id)
+    pooling = np.array([[0.6, 0.4, 0], [0.9, 0, 0.1], [0.9, 0, 0.1]], np.float32)
+    box = load(link=replace(plain, pooling=pooling))
+    role, cell = ASKS[0]
+
+    box.weighing.setCurrentText(LIFT)
+    box.ask_place(role, centre(cell))
+
+    x, y = CORNERS[1].astype(int)
+    assert f"Strongest: the patch at {x}, {y} with 40.00% (" in box.text.text()
+    assert "), 3.00 times the average." in box.text.text()
+
+
 def test_an_answer_follows_the_volumes_that_are_laid_on_each_other(
     qtbot, hung, viewer, linked
 ):

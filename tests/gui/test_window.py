@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox, QTabBar
 
 from napari_harm3.cohort.case import ROLES, TITLES
+from napari_harm3.worker.messages import Answer
 from window_steps import LONG, picture, press
 
 pytestmark = pytest.mark.gui
@@ -141,6 +142,7 @@ def test_a_finer_layer_is_drawn_and_the_panel_says_so(qtbot, hung, run):
     assert "8 x 24 x 24 mm" in explain.status.text()
     # What was chosen last is not what is shown.
     explain.choices.layer.setCurrentText("last")
+    assert explain.maps.currentText() == "Evidence (layercam, stage1)"
     with qtbot.waitSignal(explain.drawn, timeout=LONG):
         explain.load(folder)
     assert explain.choices.layer.currentText() == "stage1"
@@ -151,9 +153,30 @@ def test_an_explanation_can_be_cancelled_and_the_window_lives(qtbot, hung, run):
     explain.model_path.set_path(run)
     hung.session.case_changed.emit(hung.session.case)
     press(qtbot, explain.compute_button)
+    (listener,) = hung.session.client._listeners.values()
     press(qtbot, explain.cancel_button)
+    listener.progress(Answer(id=1, kind="progress", text="maps", step=1, of=4))
+    assert explain.status.text() == "Cancelling ..."
+    assert not explain.cancel_button.isEnabled()
     qtbot.waitUntil(lambda: explain.status.text() == "Cancelled.", timeout=LONG)
     assert explain.compute_button.isEnabled()
+    assert not explain.cancel_button.isEnabled()
+    assert explain.progress.text() == ""
+
+
+def test_the_panel_says_what_is_left_to_do(hung, tmp_path):
+    explain = hung.explain
+    assert explain.status.text() == "HN-0002: choose a model, then press Compute."
+
+    explain.model_path.set_path(tmp_path)
+    assert explain.status.text() == "HN-0002: press Compute."
+    assert explain.compute_button.isEnabled()
+    explain.model_path.line.clear()
+    assert explain.status.text() == "HN-0002: choose a model, then press Compute."
+
+
+def test_no_figure_is_shown_before_a_case_is_open(workspace):
+    assert workspace.explain.probability.text() == "not computed"
 
 
 def test_a_worker_that_dies_is_told_and_started_anew(qtbot, hung, run):

@@ -35,6 +35,7 @@ from napari_harm3.plugin.widgets.parts import WARNING, PathField, Scrolled, note
 from napari_harm3.worker.messages import Answer
 
 BEGIN = "Open a case, choose a model, press Compute."
+CANCELLING = "Cancelling ..."
 NO_VOLUME = "The model sees no volume, so there is no map to compare."
 STILL = "What is on show was computed before."
 NOT_COMPARED = "These maps show what a part responds to: no annotation says where."
@@ -50,6 +51,7 @@ class ExplainWidget(QWidget):
         super().__init__(parent)
         self.session = Session.of(napari_viewer)
         self._request: int | None = None
+        self._cancelling = False
         self._attention: dict[str, Any] = {}
         self._laid = False
         self.model_path = PathField("Run or model folder", folder=True)
@@ -60,7 +62,6 @@ class ExplainWidget(QWidget):
         self.progress.setTextVisible(True)
         self.probability = QProgressBar()
         self.probability.setRange(0, 1000)
-        self.probability.setFormat("not computed")
         self.origin = note("", WARNING)
         self.status = note(BEGIN)
         self.maps = MapBox(self.session)
@@ -73,10 +74,11 @@ class ExplainWidget(QWidget):
         self._hear_parts()
         self._hear(self.session)
         bind_keys(napari_viewer, self, EXPLAIN)
+        self._show_probability(None)
         self._enable()
 
     def _hear_parts(self) -> None:
-        self.model_path.changed.connect(self._enable)
+        self.model_path.changed.connect(self._model_changed)
         self.compute_button.clicked.connect(self.compute)
         self.cancel_button.clicked.connect(self.cancel)
         for slider in (self.threshold, self.opacity):
@@ -159,7 +161,9 @@ class ExplainWidget(QWidget):
         """Stop computing."""
         if self._request is not None:
             self.session.client.cancel(self._request)
-            self.status.setText("Cancelling ...")
+            self._cancelling = True
+            self.status.setText(CANCELLING)
+            self._enable()
 
     def load(self, folder: Path) -> None:
         """Show a finished explanation folder of the case that hangs."""
@@ -175,8 +179,7 @@ class ExplainWidget(QWidget):
         self.cancel()
         self.maps.forget()
         self.link.forget()
-        self.probability.setValue(0)
-        self.probability.setFormat("not computed")
+        self._show_probability(None)
         self.figures.fill({})
         self.origin.setText("")
         self.status.setText(BEGIN)
@@ -184,10 +187,22 @@ class ExplainWidget(QWidget):
 
     def _case_changed(self, case: Case) -> None:
         self._forget()
-        self.status.setText(f"{case.case_id}: press Compute.")
+        self._say_next(case)
+
+    def _model_changed(self) -> None:
+        case = self.session.case
+        idle = self._request is None and self.session.explanation is None
+        if case is not None and idle:
+            self._say_next(case)
+        self._enable()
+
+    def _say_next(self, case: Case) -> None:
+        chosen = self.model_path.path is not None
+        first = "" if chosen else "choose a model, then "
+        self.status.setText(f"{case.case_id}: {first}press Compute.")
 
     def _progressed(self, case: Case, answer: Answer) -> None:
-        if case is not self.session.case:
+        if case is not self.session.case or self._cancelling:
             return
         if answer.warning:
             self.origin.setText(answer.text)
@@ -216,9 +231,9 @@ class ExplainWidget(QWidget):
             self.session.show_explanation(result | {"folder": out})
 
     def _finish(self) -> None:
-        self._request = None
+        self._request, self._cancelling = None, False
         self.progress.setRange(0, 1)
-        self.progress.setValue(0)
+        self.progress.reset()
         self._enable()
 
     def _show(self, explanation: dict[str, Any]) -> None:
@@ -226,9 +241,7 @@ class ExplainWidget(QWidget):
             plain = explanation["explain"]
             made = from_plain(ExplainConfig, plain, source="the explanation")
             self.choices.show_config(made)
-        probability = explanation["probability"]
-        self.probability.setValue(round(1000 * probability))
-        self.probability.setFormat(f"{probability:.2f}  ({explanation['seen']})")
+        self._show_probability(explanation)
         self._show_origin(explanation)
         made_up, source = explanation["made_up"], explanation["trained_on"]
         named = "" if made_up else f"Trained on {source}. "
@@ -242,6 +255,16 @@ class ExplainWidget(QWidget):
         self._laid = False
         self.link.offer(explanation)
         self.maps.offer(explanation)
+
+    def _show_probability(self, explanation: dict[str, Any] | None) -> None:
+        # A bar that has no value yet would show no text either.
+        probability = 0 if explanation is None else explanation["probability"]
+        self.probability.setValue(round(1000 * probability))
+        self.probability.setFormat(
+            "not computed"
+            if explanation is None
+            else f"{probability:.2f}  ({explanation['seen']})"
+        )
 
     def _show_origin(self, explanation: dict[str, Any] | None) -> None:
         """Warn of a model that learned from made-up cases, if its maps are on show."""
@@ -308,7 +331,9 @@ class ExplainWidget(QWidget):
         self.compute_button.setToolTip(
             "" if ready else "Open a case and choose a model first"
         )
-        self.cancel_button.setEnabled(self._request is not None)
+        self.cancel_button.setEnabled(
+            self._request is not None and not self._cancelling
+        )
 
 
 def _slider(value: float, tip: str) -> QLabeledDoubleSlider:

@@ -151,9 +151,8 @@ class LinkBox(QWidget):
             best = strongest(link, shown, session.transforms)
             self._cross.show(session.hanging.on_screen(best.role, best.place))
             volume = TITLES[best.role] if link.times_apart else TITLES[best.role][:2]
-            said += (
-                f" Strongest: {volume} with {_strength(shares, lift, 'Every patch')}"
-            )
+            strength = _strength(shares, lift, shown, "Every patch")
+            said += f" Strongest: {volume} with {strength}"
         else:
             self._cross.hide()
             said += " They take nothing of this patch."
@@ -177,10 +176,11 @@ class LinkBox(QWidget):
         self._patch, self._place, self.maps = None, (role, place), None
         self._cross.show(session.hanging.on_screen(role, place))
         size = " x ".join(f"{mm:.0f}" for mm in cell_mm(link))
+        shown = self._weighed(shares, lift)
         self._say(
             f"Patches that attend to this place in {TITLES[role]}, a cell of {size} "
-            f"mm. {self._colour(link, self._weighed(shares, lift))} "
-            f"{_strength(shares, lift, 'Every place')}"
+            f"mm. {self._colour(link, shown)} "
+            f"{_strength(shares, lift, shown, 'Every place')}"
         )
 
     def ask_again(self) -> None:
@@ -306,15 +306,15 @@ def _read(path: Path) -> tuple[CaseLink | None, str]:
         return None, str(error)
 
 
-def _strength(shares: Shares, lift: Shares, every: str) -> str:
-    """Say how much the strongest has, and whether that tells anything."""
-    most, even = float(shares.max()), 1 / max(int(np.count_nonzero(shares)), 1)
+def _strength(shares: Shares, lift: Shares, shown: Shares, every: str) -> str:
+    """Say how much the strongest on show has, and whether that tells anything."""
+    strongest, even = shown.argmax(), 1 / max(int(np.count_nonzero(shares)), 1)
     said = (
-        f"{most:.2%} (an even share is {even:.2%}), "
-        f"{float(lift[shares.argmax()]):.2f} times the average."
+        f"{float(shares[strongest]):.2%} (an even share is {even:.2%}), "
+        f"{float(lift[strongest]):.2f} times the average."
     )
     if float(lift.max()) < SAME:
         said += f" {every} gets nearly the same answer."
-    elif most < EVEN * even:
+    elif float(shares.max()) < EVEN * even:
         said += " Attention is nearly even."
     return said
