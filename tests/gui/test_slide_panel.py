@@ -237,3 +237,19 @@ def test_what_is_wrong_with_one_slide_is_not_said_of_another(
         panel.open(drawn(tmp_path / "s.tif"))  # before it is told what is wrong
 
     assert panel.warning.text() == ""
+
+
+def test_what_was_found_before_is_not_shown_under_a_refusal(qtbot, hung):
+    panel, view = hung.slide, hung.session.slide_view()
+    resolution = panel.patches.fields["mpp"]
+    press(qtbot, panel.find_button)
+    wait_for_accepted(qtbot, panel, lambda count: count > 0)
+
+    resolution.value = 0.25
+    qtbot.waitUntil(lambda: "coarser" in panel.warning.text(), timeout=LONG)
+    assert panel.counts.text() == ""
+    assert len(view.patches.data) == 0
+
+    resolution.value = 0.5
+    wait_for_accepted(qtbot, panel, lambda count: count > 0)
+    assert panel.warning.text() == ""

@@ -300,3 +300,15 @@ def test_a_dock_makes_room_for_whatever_comes_into_a_panel(qtbot):
     visible = dock.widget().viewport()
     qtbot.waitUntil(lambda: visible.width() >= button.minimumSizeHint().width())
     assert content.width() <= visible.width()
+
+
+def test_without_a_cohort_nothing_can_be_started(workspace, prepared_cohort):
+    buttons = [
+        panel.controls.start_button
+        for panel in (workspace.train.one, workspace.train.tables)
+    ]
+    assert not any(button.isEnabled() for button in buttons)
+
+    workspace.session.open_cohort(prepared_cohort)
+
+    assert all(button.isEnabled() for button in buttons)

@@ -3,15 +3,24 @@
 import time
 
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QColor, QWheelEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QSlider,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledDoubleSlider
 
 from napari_harm3.jobs import review
 from napari_harm3.plugin.widgets import parts
 from napari_harm3.plugin.widgets.case_list import FILTERS
 from napari_harm3.plugin.widgets.explain_agreement import agreement_rows
 from napari_harm3.plugin.widgets.review import local_time
+from napari_harm3.plugin.widgets.toggles import Toggles
 
 pytestmark = pytest.mark.gui
 LONG = "A" + "x" * 63
@@ -120,6 +129,67 @@ def luminance(colour):
         for part in colour.getRgbF()[:3]
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_field_passes_the_wheel_on_unless_it_was_chosen_before(qtbot):
+    content = QWidget()
+    column = QVBoxLayout(content)
+    names, number, share = QComboBox(), QSpinBox(), QLabeledDoubleSlider()
+    names.addItems(["a", "b", "c"])
+    number.setValue(5)
+    share.setValue(5)
+    column.addWidget(names)
+    column.addWidget(number)
+    area = parts.Scrolled(content)
+    qtbot.addWidget(area)
+    area.show()
+    QApplication.setActiveWindow(area)
+    area.setFocus()
+    qtbot.waitUntil(area.hasFocus)
+    column.insertWidget(0, share)  # one that comes later
+    QApplication.processEvents()
+
+    for field in (names, number, share, share.findChild(QSlider)):
+        assert not turn_wheel(field)
+        assert field.focusPolicy() == Qt.FocusPolicy.StrongFocus
+    assert (names.currentText(), number.value(), share.value()) == ("a", 5, 5)
+
+    names.setFocus()
+    qtbot.waitUntil(names.hasFocus)
+    assert turn_wheel(names)
+    assert names.currentText() == "b"
+
+
+def turn_wheel(widget):
+    """Turn the wheel over a widget; return whether it took that."""
+    middle = widget.rect().center()
+    event = QWheelEvent(
+        QPointF(middle),
+        QPointF(widget.mapToGlobal(middle)),
+        QPoint(),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(widget, event)
+    return event.isAccepted()
+
+
+def test_one_of_a_row_is_chosen_by_its_key_and_taken_back_by_the_mouse(qtbot):
+    row, flags = Toggles({"1": "1", "2": "2"}), Toggles({"a": "A"}, several=True)
+    for one in (row, flags):
+        qtbot.addWidget(one)
+
+    for _ in range(2):
+        row.press("2")
+        assert row.value == "2"
+    row.buttons["2"].click()
+    assert row.value is None
+    for chosen in (["a"], []):
+        flags.press("a")
+        assert flags.chosen == chosen
 
 
 def test_no_figure_is_minus_nothing():

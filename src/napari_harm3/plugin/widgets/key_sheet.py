@@ -23,7 +23,7 @@ class KeySheet(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setObjectName(NAME)
-        self.setWindowTitle("HARM3 keys, over the images")
+        self.setWindowTitle("HARM3 keys")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         row = QHBoxLayout(self)
         for panel, keys in panels.items():

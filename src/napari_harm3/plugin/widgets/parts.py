@@ -15,6 +15,8 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal, per binding
 from qtpy.QtGui import QPalette, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
     QComboBox,
     QFileDialog,
     QHBoxLayout,
@@ -24,6 +26,7 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QPushButton,
     QScrollArea,
+    QScrollBar,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -55,14 +58,22 @@ MIDDLE = 127
 """Of Qt's lightness: brighter text stands on a dark ground."""
 
 
+TURNED = (QComboBox, QAbstractSpinBox, QAbstractSlider)
+"""Fields that the mouse wheel changes."""
+
+
 class Scrolled(QScrollArea):
-    """What may be longer than its dock, but never wider: the dock makes room for it."""
+    """What may be longer than its dock, but never wider: the dock makes room for it.
+
+    The wheel scrolls it, and changes a field only where that was chosen before.
+    """
 
     def __init__(self, content: QWidget) -> None:
         super().__init__()
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(content)
+        self._keep_from_wheel()
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Return the width of the content and of the bar beside it."""
@@ -76,10 +87,29 @@ class Scrolled(QScrollArea):
     def eventFilter(  # noqa: N802 - Qt's name
         self, watched: QObject | None, event: QEvent | None
     ) -> bool:
-        """Hear that the content needs another width."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+        """Hear that the content needs another width; take the wheel from a field."""
+        kind = None if event is None else event.type()
+        if kind == QEvent.Type.LayoutRequest:
             self.updateGeometry()
+            self._keep_from_wheel()  # fields may have come
+        elif kind == QEvent.Type.Wheel and not _has_focus(watched):
+            assert event is not None
+            event.ignore()  # so that it goes on to the area
+            return True
         return super().eventFilter(watched, event)
+
+    def _keep_from_wheel(self) -> None:
+        content = self.widget()
+        assert content is not None
+        for field in content.findChildren(QWidget):
+            if isinstance(field, TURNED) and not isinstance(field, QScrollBar):
+                if field.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+                    field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                field.installEventFilter(self)
+
+
+def _has_focus(watched: QObject | None) -> bool:
+    return isinstance(watched, QWidget) and watched.hasFocus()
 
 
 class PathField(QWidget):

@@ -46,6 +46,7 @@ class RunControls(QWidget):
         super().__init__()
         self.process: RunProcess | None = None
         self.status: Status = "idle"
+        self._ready = False
         self._words = words
         self.start_button = QPushButton("Start")
         self.start_button.clicked.connect(lambda: start(False))
@@ -118,7 +119,15 @@ class RunControls(QWidget):
         self.phase.setText(text)
 
     def invite(self, *, ready: bool) -> None:
-        """Say what to do first, unless a process is watched."""
+        """Say what to do first, unless a process is watched.
+
+        Parameters
+        ----------
+        ready
+            Whether there is a cohort to train on.
+        """
+        self._ready = ready
+        self._enable()
         if self.process is None:
             self.say(
                 "Ready: press Start."
@@ -180,7 +189,7 @@ class RunControls(QWidget):
         # Before it has begun, it would not hear of stop and pause.
         told = live and self.status != "starting"
         held = self.status in ("pausing", "paused")
-        self.start_button.setEnabled(not live)
+        self.start_button.setEnabled(self._ready and not live)
         self.pause_button.setEnabled(told and self.status != "stopping")
         self.pause_button.setText(CONTINUE if held else PAUSE)
         self.stop_button.setEnabled(told and self.status != "stopping")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from napari_harm3.cohort.case import Case
 from napari_harm3.config import to_plain
 from napari_harm3.errors import Harm3Error
 from napari_harm3.plugin.forms import ConfigForm, Shown
+from napari_harm3.plugin.keys import bind_keys
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.slide_view import (
     ACCEPTED,
@@ -50,6 +52,7 @@ from napari_harm3.wsi.resolution import PLAUSIBLE_MPP
 from napari_harm3.wsi.slide import Slide
 
 NO_SLIDE = "Open a case with a slide, or a slide here."
+NO_PATCHES = np.zeros((0, 2), np.int64), (1.0, 1.0), np.zeros(0, np.uint8)
 THUMBNAIL = 112
 SLIDES = "Slides (*.svs *.tif *.tiff *.ndpi *.mrxs *.scn *.bif *.dcm);;All files (*)"
 TISSUE_FIELDS = {
@@ -78,6 +81,7 @@ class SlideWidget(QWidget):
         self.session = Session.of(napari_viewer)
         self.preview = TissuePreview(self)
         self.shown: Preview | None = None
+        self._sought = False
         self.slides = choice(())
         self.path = PathField("Another slide", pattern=SLIDES, chosen=self.open)
         self.own_mpp = _mpp_box()
@@ -97,6 +101,7 @@ class SlideWidget(QWidget):
         self._lay_out()
         self._connect()
         self._show_slides(self.session.case)
+        bind_keys(napari_viewer, self, {})
 
     def open(self, path: Path, source_mpp: float | None = None) -> None:
         """Show a slide; what cannot be opened is told and changes nothing."""
@@ -110,6 +115,7 @@ class SlideWidget(QWidget):
         slide = self.session.slide_view().slide
         if slide is None:
             return
+        self._sought = True
         try:
             wish = Wish(
                 slide=slide.path,
@@ -118,7 +124,7 @@ class SlideWidget(QWidget):
                 patches=self.patches.config(),
             )
         except ValidationError as error:
-            self.warning.setText(error.errors()[0]["msg"])
+            self._refuse(error.errors()[0]["msg"])
             return
         self.preview.ask(wish)
 
@@ -194,7 +200,7 @@ class SlideWidget(QWidget):
             self.open(slide.path, stated)
 
     def _slide_opened(self, slide: Slide | None) -> None:
-        self.shown = None
+        self.shown, self._sought = None, False
         self.counts.setText(NO_SLIDE)
         self.warning.setText("" if slide is None else slide.mpp_note)
         if slide is not None:
@@ -220,7 +226,7 @@ class SlideWidget(QWidget):
 
     def _settings_changed(self) -> None:
         # Nothing is sought before it was asked for once; then every move counts.
-        if self.shown is not None:
+        if self._sought:
             self.find_tissue()
 
     def _show_outline(self, wish: Wish, outline: Rings) -> None:
@@ -229,7 +235,14 @@ class SlideWidget(QWidget):
 
     def _say_failed(self, wish: Wish, message: str) -> None:
         if self._is_on_show(wish):
-            self.warning.setText(message)
+            self._refuse(message)
+
+    def _refuse(self, why: str) -> None:
+        """Say why nothing is found now; what was found before is shown no longer."""
+        self.shown = None
+        self.counts.setText("")
+        self.warning.setText(why)
+        self.session.slide_view().show_patches(*NO_PATCHES)
 
     def _is_on_show(self, wish: Wish) -> bool:
         """Return whether a wish was for the slide as it is open now."""
@@ -322,7 +335,7 @@ def _row(*widgets: QWidget) -> QHBoxLayout:
 def _group(title: str, *content: QWidget) -> QGroupBox:
     box = QGroupBox(title)
     layout = QVBoxLayout(box)
-    layout.setContentsMargins(4, 0, 4, 4)
+    layout.setContentsMargins(4, 8, 4, 4)
     for widget in content:
         layout.addWidget(widget)
     return box

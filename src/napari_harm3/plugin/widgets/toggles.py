@@ -56,8 +56,10 @@ class Toggles(QWidget):
             button.setChecked(value in names)
 
     def press(self, value: str) -> None:
-        """Press a button, if it may be."""
-        self.buttons[value].click()
+        """Press a button, if it may be; the one of a row that is down stays down."""
+        button = self.buttons[value]
+        if self._several or not button.isChecked():
+            button.click()
 
     def _pressed(self, value: str) -> None:
         if not self._several and self.buttons[value].isChecked():

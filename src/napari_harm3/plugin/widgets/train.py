@@ -3,6 +3,7 @@
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_harm3.plugin.keys import bind_keys
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.parts import Scrolled
 from napari_harm3.plugin.widgets.train_run import RunPanel
@@ -22,5 +23,6 @@ class TrainWidget(QWidget):
         self.tabs.addTab(Scrolled(self.one), "One method")
         self.tabs.addTab(Scrolled(self.tables), "Tables")
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(0, 8, 0, 0)  # the dock's title hangs over
         layout.addWidget(self.tabs)
+        bind_keys(napari_viewer, self, {})
