@@ -85,3 +85,45 @@ def test_a_new_explanation_is_seen_though_the_one_before_was_hidden(
         assert heat.visible
         hung.session.hanging.toggle_heat()
         assert not heat.visible
+
+
+def test_a_case_is_fitted_to_a_window_that_grows_until_its_reader_zooms(
+    qtbot, hung, viewer
+):
+    window, camera = viewer.window._qt_window, viewer.scene.camera
+    window.resize(1200, 800)
+    qtbot.wait(100)
+    small = camera.zoom
+    window.resize(1560, 1100)
+    qtbot.wait(100)
+    assert camera.zoom > 1.2 * small
+
+    camera.zoom = zoomed = 3 * camera.zoom
+    window.resize(1200, 800)
+    qtbot.wait(100)
+    assert camera.zoom == zoomed
+
+
+def test_a_caption_has_room_in_a_narrow_cell(qtbot, hung, viewer):
+    window = viewer.window._qt_window
+    sizes = [viewer.layers[TITLES[role]].name_overlay for role in ROLES]
+    assert [one.font_size for one in sizes] == [10] * 4
+
+    window.resize(1060, 780)
+    qtbot.wait(100)
+
+    assert window.width() == 1060
+    drawn = viewer.window._qt_viewer.canvas._layer_overlay_to_visual
+    _, width = viewer.canvas.viewbox_size(viewer.layers)
+    for role in ROLES:
+        layer = viewer.layers[TITLES[role]]
+        assert drawn[layer][layer.name_overlay].x_size < width
+
+
+def test_the_slide_has_the_ground_of_the_other_canvas(workspace, viewer):
+    slide = workspace.session.slide_view().model.canvas
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        np.testing.assert_array_equal(
+            slide.background_color, viewer.canvas.background_color
+        )

@@ -5,6 +5,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_harm3.cohort.case import TITLES
+from napari_harm3.plugin.session import Leaving
+from napari_harm3.plugin.widgets import painting
 from window_steps import LONG, press
 
 pytestmark = pytest.mark.gui
@@ -33,11 +35,11 @@ def annotation(viewer):
     return viewer.layers[f"{TITLES['t1_post']}, annotation"]
 
 
-def paint(viewer):
+def paint(viewer, *, aside=0):
     """Paint with a label that nothing of the made-up cohort has; return how much."""
     layer = annotation(viewer)
     layer.brush_size = 20
-    layer.paint([size // 2 for size in layer.data.shape], 3)
+    layer.paint([size // 2 + aside * (size > 60) for size in layer.data.shape], 3)
     return painted(viewer)
 
 
@@ -133,3 +135,87 @@ def test_the_case_stays_where_it_cannot_be_kept(qtbot, case_open, viewer, tmp_pa
     with qtbot.waitSignal(session.case_drawn, timeout=LONG):
         press(qtbot, case_open.cases.next_button)
     assert session.case is not case
+
+
+def refuse(leaving):
+    leaving.allowed = False
+
+
+def drafts(folder):
+    return [path.name for path in folder.rglob("*.nii.gz")]
+
+
+def test_where_another_panel_stays_nothing_is_discarded(
+    qtbot, case_open, viewer, tmp_path
+):
+    count, session = paint(viewer), case_open.session
+    again(qtbot, case_open)
+    session.leaving.connect(refuse)
+
+    answer("Yes")
+    press(qtbot, case_open.cases.painting.discard_button)
+    assert case_open.cases.painting.isVisible()
+    assert drafts(tmp_path / "work") == ["painted_t1_post.nii.gz"]
+    session.leaving.disconnect(refuse)
+
+    paint(viewer, aside=20)
+    for by in (1, -1):
+        with qtbot.waitSignal(session.case_drawn, timeout=LONG):
+            session.step(by)
+    assert painted(viewer) > 1.1 * count
+
+
+def test_a_panel_is_asked_once_before_what_was_painted_is_discarded(
+    qtbot, case_open, viewer
+):
+    paint(viewer)
+    again(qtbot, case_open)
+    asked = []
+    case_open.session.leaving.connect(asked.append)
+
+    answer("Yes")
+    with qtbot.waitSignal(case_open.session.case_drawn, timeout=LONG):
+        press(qtbot, case_open.cases.painting.discard_button)
+
+    assert len(asked) == 1
+    assert painted(viewer) == 0
+
+
+@pytest.mark.usefixtures("unwritable")
+def test_a_panel_that_said_no_is_not_overruled_by_another(
+    case_open, viewer, monkeypatch
+):
+    paint(viewer)
+    case_open.review.comment.setPlainText("jaw")
+    monkeypatch.setattr(case_open.review, "save", lambda **_: False)
+    monkeypatch.setattr(QMessageBox, "warning", lambda *_: QMessageBox.Discard)
+    leaving = Leaving()
+    refuse(leaving)
+
+    for panel in (case_open.cases.painting, case_open.review):
+        panel._leave(leaving)
+        assert not leaving.allowed
+
+
+def test_a_draft_that_cannot_be_deleted_is_told_and_nothing_is_lost(
+    qtbot, case_open, viewer, tmp_path, monkeypatch
+):
+    def locked(*_):
+        raise PermissionError(13, "Permission denied")
+
+    paint(viewer)
+    again(qtbot, case_open)
+    count, told = painted(viewer), []
+    monkeypatch.setattr("pathlib.Path.unlink", locked)
+    monkeypatch.setattr("pathlib.Path.rename", locked)
+    monkeypatch.setattr(painting, "show_error", told.append)
+
+    answer("Yes")
+    press(qtbot, case_open.cases.painting.discard_button)
+
+    (said,) = told
+    assert "Permission denied" in said
+    assert str(tmp_path) not in said
+    assert drafts(tmp_path / "work") == ["painted_t1_post.nii.gz"]
+    assert painted(viewer) == count
+    assert case_open.cases.painting.isVisible()

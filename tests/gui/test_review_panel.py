@@ -90,7 +90,7 @@ def test_the_own_reading_is_kept_as_it_was_before_the_prediction(
     assert (record["reading"], record["confidence"]) == ("non-pcr", 5)
     assert (record["verdict"], record["localisation"]) == ("agree", 4)
     assert record["flags"] == ["motion", "slide"]
-    assert record["probability"] == probability
+    assert (record["probability"], record["model"]) == (probability, "run-of-may")
     assert record["seconds"] > 0
     assert not record["draft"]
     assert study.session.case.case_id == "HN-0003"
@@ -232,6 +232,8 @@ def test_a_reader_needs_no_mouse(qtbot, study, key, tmp_path):
     key("3", ALT)
     key("4", CONTROL)
     key("F", SHIFT)
+    key("3", ALT)  # said again, not taken back
+    key("4", CONTROL)
     with qtbot.waitSignal(study.session.case_drawn, timeout=LONG):
         key("Return", SHIFT)
 
@@ -240,3 +242,11 @@ def test_a_reader_needs_no_mouse(qtbot, study, key, tmp_path):
     assert record["confidence"] == 4
     assert record["flags"] == ["look again"]
     assert study.session.case.case_id == "HN-0003"
+
+
+def test_the_comment_has_the_ground_of_a_line_in_every_theme(workspace, viewer):
+    comment, line = workspace.review.comment, workspace.cases.list.filter
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        grounds = [one.palette().color(one.backgroundRole()) for one in (comment, line)]
+        assert grounds[0] == grounds[1]

@@ -8,7 +8,7 @@ from napari_harm3.cohort.case import Case
 from napari_harm3.mri.volume import write_volume
 from napari_harm3.plugin.hanging import Hanging
 from napari_harm3.plugin.layers import draw_case
-from napari_harm3.plugin.painted import as_painted, keep, kept
+from napari_harm3.plugin.painted import as_painted, discard, keep, kept
 
 pytestmark = pytest.mark.gui
 
@@ -90,3 +90,15 @@ def test_what_was_saved_as_the_cases_own_is_a_draft_no_longer(
 
     assert as_painted(case, tmp_path / "kept") == case
     assert kept(tmp_path / "kept") == {}
+
+
+def test_what_was_painted_is_discarded_as_a_whole(hanging, viewer, case, tmp_path):
+    for role in ("t1_pre", "t1_post"):
+        annotation(viewer, role).data[SPOT] = 2
+    keep(hanging.painted, tmp_path / "work" / "kept")
+
+    discard(tmp_path / "work" / "kept")
+
+    assert kept(tmp_path / "work" / "kept") == {}
+    assert list((tmp_path / "work").iterdir()) == []
+    discard(tmp_path / "work" / "kept")

@@ -27,7 +27,17 @@ from napari_harm3.plugin.places import Places
 STRIDE = 3
 """Layers of one grid cell: image, heat map, annotation."""
 
+CAPTION_POINTS = 6, 10
+"""Least and greatest size of a caption."""
+
+LETTER = 1.15
+"""Width of a caption's letter in pixels, for each point of its size."""
+
 ANNOTATION_COLOURS = {0: "transparent", 1: "#36d7b7", 2: "#f7b801", None: "#e05cff"}
+
+
+Camera = tuple[tuple[float, ...], float]
+"""Centre and zoom."""
 
 
 @dataclass(kw_only=True)
@@ -83,7 +93,10 @@ class Hanging:
         self._places = Places(viewer, stride=STRIDE)
         self._hung: dict[str, _Hung] = {}
         self._heats_visible = self._annotations_visible = True
+        self._fitted: Camera | None = None
         self.peak = 1.0
+        viewer.events.reset_view.connect(self._reset)
+        viewer.canvas.events.size.connect(self._resized)
 
     def show(self, volumes: Sequence[DrawnVolume]) -> None:
         """Hang a case in place of the one before."""
@@ -104,6 +117,7 @@ class Hanging:
         viewer.scene.overlays.axes.visible = False
         viewer.canvas.overlays.axes.visible = frame is not None
         viewer.reset_view()
+        self._fit_captions()
         focus = next((v.focus for v in volumes if v.focus is not None), None)
         if focus is not None:
             viewer.dims.set_point(0, focus[0])
@@ -189,6 +203,7 @@ class Hanging:
             layer.metadata[SHIFT] = hung.shift_mm  # saved, it lies where it belongs
         moved = f", moved {hung.shift_mm:+.0f} mm" if abs(hung.shift_mm) > 1e-6 else ""
         hung.image.name = f"{TITLES[role]}{moved}"
+        self._fit_captions()
 
     def relink(self) -> None:
         """Put every volume back to where it lies."""
@@ -247,6 +262,23 @@ class Hanging:
         self._annotations_visible = not self._annotations_visible
         for hung in self._hung.values():
             self._see_annotation(hung)
+
+    def _reset(self, event: Any) -> None:
+        self._fitted = event.center, event.zoom
+
+    def _resized(self) -> None:
+        """Fit the case again, unless its reader has moved it since it was fitted."""
+        camera = self._viewer.scene.camera
+        if self._hung and (camera.center, camera.zoom) == self._fitted:
+            self._viewer.fit_to_view()
+        self._fit_captions()
+
+    def _fit_captions(self) -> None:
+        """Let every caption have room in its cell."""
+        _, width = self._viewer.canvas.viewbox_size(self._viewer.layers)
+        for hung in self._hung.values():
+            points = width / (LETTER * len(hung.image.name))
+            hung.image.name_overlay.font_size = float(np.clip(points, *CAPTION_POINTS))
 
     def _see_heats(self, *, visible: bool) -> None:
         self._heats_visible = visible

@@ -187,9 +187,15 @@ def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
 
 
 def window_of(array: Shaped[np.ndarray, "X Y Z"]) -> tuple[float, float]:
-    """Return the contrast limits that leave out what is darkest and brightest."""
-    low, high = np.percentile(array[::2, ::2, ::2], (1, 99.5))
-    return float(low), float(max(high, low + 1e-6))
+    """Return the contrast limits that leave out what is darkest and brightest.
+
+    The upper one goes by what is brighter than the mean: air, of which there is much
+    or little around a head, would bring it down into a lesion.
+    """
+    some = array[::2, ::2, ::2]
+    low = float(np.percentile(some, 1))
+    high = np.percentile(some[some >= min(some.mean(), some.max())], 99.9)
+    return low, max(float(high), low + 1e-6)
 
 
 def draw_maps(

@@ -5,8 +5,10 @@ the cohort's own, which nothing here changes.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,20 @@ def kept(folder: Path) -> dict[str, Path]:
     return {role: path for role, path in paths.items() if path.is_file()}
 
 
+def discard(folder: Path) -> None:
+    """Delete the annotations that were kept: all of them, or none.
+
+    Raises
+    ------
+    OSError
+        If they cannot be deleted.
+    """
+    if kept(folder):
+        # Moved at once: of files that are deleted one by one, some may stay.
+        with TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as bin_:
+            folder.rename(Path(bin_) / folder.name)
+
+
 def as_painted(case: Case, folder: Path) -> Case:
     """Return a case with the annotations that were painted in place of its own.
 
@@ -51,7 +67,8 @@ def as_painted(case: Case, folder: Path) -> Case:
     drafts = kept(folder)
     for role in [role for role in drafts if role in case.masks]:
         if _equal(drafts[role], case.masks[role]):
-            drafts.pop(role).unlink()
+            with suppress(OSError):  # it says what the case's own file says, anyway
+                drafts.pop(role).unlink()
     return replace(case, masks={**case.masks, **drafts})
 
 

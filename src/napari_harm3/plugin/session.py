@@ -133,7 +133,7 @@ class Session(QObject):
             If the table is not in order; the cohort at hand stays.
         """
         cohort = read_cohort(path, allow_external=allow_external)
-        if not self._may_leave():
+        if not self.may_leave():
             return
         self.cohort, self.case, self.explanation = cohort, None, None
         self.transforms = {}
@@ -148,22 +148,31 @@ class Session(QObject):
 
         None is opened where a panel must stay on the case at hand.
         """
-        if self.cohort is not None and self._may_leave():
-            self.case = self.cohort.case(case_id)
-            self.explanation, self.transforms = None, {}
-            self.case_changed.emit(self.case)
+        if self.cohort is not None and self.may_leave():
+            self._show(self.cohort.case(case_id))
+
+    def open_anew(self) -> None:
+        """Show the case at hand as it is on disk; no panel is asked before."""
+        if self.case is not None:
+            self._show(self.case)
+
+    def _show(self, case: Case) -> None:
+        self.case = case
+        self.explanation, self.transforms = None, {}
+        self.case_changed.emit(case)
 
     def eventFilter(  # noqa: N802 - Qt's name
         self, watched: QObject | None, event: QEvent | None
     ) -> bool:
         """Keep the window open where a panel must stay on the case at hand."""
         closing = event is not None and event.type() == QEvent.Type.Close
-        if event is None or not closing or self._may_leave():
+        if event is None or not closing or self.may_leave():
             return super().eventFilter(watched, event)
         event.ignore()
         return True
 
-    def _may_leave(self) -> bool:
+    def may_leave(self) -> bool:
+        """Ask every panel whether the case at hand may be left; none is where not."""
         leaving = Leaving()
         self.leaving.emit(leaving)
         return leaving.allowed
@@ -192,7 +201,14 @@ class Session(QObject):
             self._slide.clicked.connect(self.slide_clicked)
             self._slide.opened.connect(self.slide_opened)
             self._slide.destroyed.connect(self._forget_slide)
+            self.viewer.events.theme.connect(self._dress_slide)
+            self._dress_slide()
         return self._slide
+
+    def _dress_slide(self) -> None:
+        """Give the slide's canvas the theme that the other canvas has."""
+        if self._slide is not None:
+            self._slide.model.theme = self.viewer.theme
 
     def _make_room(self, dock: QDockWidget) -> None:
         """Give the slide its share of the window; else it takes what volumes need."""

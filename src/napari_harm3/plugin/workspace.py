@@ -15,7 +15,9 @@ from napari_harm3.plugin.widgets.slide import SlideWidget
 from napari_harm3.plugin.widgets.train import TrainWidget
 
 PLUGIN = "napari-harm3"
-LEFT_PIXELS, RIGHT_PIXELS = 340, 430
+LEFT_PIXELS, RIGHT_PIXELS, WIDTH = 340, 430, 1560
+"""Of the panels at the sides, in a window of that width; less in a narrower one."""
+
 ALONE = 0.75
 """Share of the window's height that a slide has while no volume hangs."""
 
@@ -94,8 +96,11 @@ def _arrange(
             [slide, explain], [SLIDE_PIXELS, EXPLAIN_PIXELS], Qt.Orientation.Vertical
         )
     explain.raise_()
-    across = Qt.Orientation.Horizontal
-    main.resizeDocks([cases, explain], [LEFT_PIXELS, RIGHT_PIXELS], across)
+    for dock in main.findChildren(QDockWidget):
+        dock.setMinimumWidth(0)  # Qt has kept what was needed before there was a style
+    share, across = min(size.width() / WIDTH, 1), Qt.Orientation.Horizontal
+    pixels = [round(share * side) for side in (LEFT_PIXELS, RIGHT_PIXELS)]
+    main.resizeDocks([cases, explain], pixels, across)
 
 
 class _Room(QObject):

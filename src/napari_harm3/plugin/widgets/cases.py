@@ -88,6 +88,9 @@ class CasesWidget(QWidget):
             faults = table_faults(path, allow_external=outside)
             show_error(faults[0] if faults else str(error))
             self._warn(faults[:MOST_FAULTS])
+        else:  # a panel may have kept the cohort before
+            if self.session.cohort is not None:
+                self.table_path.set_path(self.session.cohort.path)
 
     def _accepted(self, path: Path) -> bool:
         """Ask whether files outside the table's folder may be opened, if there are."""

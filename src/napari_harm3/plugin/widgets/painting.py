@@ -5,11 +5,12 @@ As the Review panel's drafts, it is kept whenever the case is left, and found ag
 
 from pathlib import Path
 
+from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QHBoxLayout, QMessageBox, QPushButton, QWidget
 
 from napari_harm3.cohort.case import TITLES, Case
 from napari_harm3.errors import Harm3Error, sentence
-from napari_harm3.plugin.painted import FOLDER, keep, kept
+from napari_harm3.plugin.painted import FOLDER, discard, keep, kept
 from napari_harm3.plugin.session import Leaving, Session
 from napari_harm3.plugin.widgets.parts import may_lose, note
 
@@ -62,7 +63,8 @@ class Painting(QWidget):
         try:
             keep(hanging.painted, self._folder)
         except (Harm3Error, OSError) as error:
-            leaving.allowed = self._lose(sentence(error, self._folder.name))
+            why = sentence(error, self._folder.name)
+            leaving.allowed = leaving.allowed and self._lose(why)
         else:
             hanging.keep_painted()
 
@@ -85,8 +87,14 @@ class Painting(QWidget):
             f"Delete all that was painted on the annotations of {case.case_id}, and "
             "show the cohort's own?",
         )
-        if answer == QMessageBox.StandardButton.Yes:
-            self.forget()  # else it would be kept once more
-            for path in kept(self._folder).values():
-                path.unlink()
-            self._session.open_case(case.case_id)
+        if answer != QMessageBox.StandardButton.Yes:
+            return
+        self.forget()  # else it would be kept once more
+        try:
+            if self._session.may_leave():
+                discard(self._folder)
+                self._session.open_anew()
+                return
+        except OSError as error:
+            show_error(sentence(error, self._folder.name))
+        self.offer(case)

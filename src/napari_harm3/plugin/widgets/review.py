@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from napari.utils.notifications import show_error
+from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QFormLayout,
     QGroupBox,
@@ -99,6 +100,7 @@ class ReviewWidget(QWidget):
         self.aside_button.setToolTip("Rename the damaged file; it is not deleted")
         self.aside_button.clicked.connect(self._set_aside)
         self.status = note("")
+        self._dress()
         self._lay_out()
         self._hear()
         self._forget()
@@ -117,6 +119,19 @@ class ReviewWidget(QWidget):
         self.session.cohort_changed.connect(self._forget)
         self.session.case_changed.connect(self._case_changed)
         self.session.explained.connect(self._explained)
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take the colours of another theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._dress()
+
+    def _dress(self) -> None:
+        """Give the comment the ground of a line, which napari's style leaves out."""
+        ground = get_theme(self.session.viewer.theme).primary.as_hex()
+        self.comment.setStyleSheet(
+            f"QPlainTextEdit {{ background-color: {ground}; border-radius: 2px; }}"
+        )
 
     def save_and_next(self) -> None:
         """Keep what was said as final, and open the next case of the list."""
@@ -201,8 +216,8 @@ class ReviewWidget(QWidget):
     def _leave(self, leaving: Leaving) -> None:
         """Keep what was said; where that fails, ask whether to go on without it."""
         lost = self._unsaved and self._said() and not self.save(draft=True)
-        if lost and not self._lose():
-            leaving.allowed = False
+        if lost:
+            leaving.allowed = leaving.allowed and self._lose()
 
     def _lose(self) -> bool:
         assert self._open is not None
@@ -287,7 +302,8 @@ class ReviewWidget(QWidget):
             if not now.damaged:
                 self.status.setText("" if own["reading"] else UNREAD)
         now.probability = explanation["probability"]
-        now.model = self.session.model.name if self.session.model else ""
+        chosen = self.session.model.name if self.session.model else ""
+        now.model = explanation.get("model", chosen)
         self._tell(now.probability, explanation["seen"])
         self._enable()
 
