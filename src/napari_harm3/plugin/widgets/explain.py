@@ -237,16 +237,20 @@ class ExplainWidget(QWidget):
         self._enable()
 
     def _show(self, explanation: dict[str, Any]) -> None:
+        how = ""
         if "explain" in explanation:  # what the maps are, not what was last chosen
             plain = explanation["explain"]
             made = from_plain(ExplainConfig, plain, source="the explanation")
             self.choices.show_config(made)
+            how = f"Made by {made.method}, {made.layer}. "
         self._show_probability(explanation)
         self._show_origin(explanation)
         made_up, source = explanation["made_up"], explanation["trained_on"]
         named = "" if made_up else f"Trained on {source}. "
         cell = " x ".join(f"{mm:.0f}" for mm in explanation["cell_mm"])
-        fine = f"One cell of the map is {cell} mm." if cell else "It sees no volume."
+        fine = (
+            f"{how}One cell of the map is {cell} mm." if cell else "It sees no volume."
+        )
         if explanation.get("cells_assumed"):
             fine += " Where cells lie is assumed: the model does not say."
         silent = [TITLES[role] for role in explanation["messages"]]

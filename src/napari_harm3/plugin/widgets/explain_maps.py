@@ -1,6 +1,5 @@
 """Which heat map lies over the volumes: the model's evidence, or one beside it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,9 @@ TIPS = {
 """What each kind of map is, by the end of its file's name."""
 
 
-def title_of(kind: str, made: Mapping[str, Any] | None = None) -> str:
-    """Return what a kind of map is called on screen.
-
-    Parameters
-    ----------
-    kind
-        Of the map.
-    made
-        Fields of the `ExplainConfig` that evidence was made by, where that is known.
-    """
-    if kind != EVIDENCE:
-        return KIND_TITLES.get(kind, kind.capitalize())
-    how = f" ({made['method']}, {made['layer']})" if made else ""
-    return f"Evidence{how}"
+def title_of(kind: str) -> str:
+    """Return what a kind of map is called on screen."""
+    return KIND_TITLES.get(kind, "Evidence" if kind == EVIDENCE else kind.capitalize())
 
 
 class MapBox(QComboBox):
@@ -115,11 +103,11 @@ class MapBox(QComboBox):
 
     def _fill(self) -> None:
         """List the kinds that there are; what was chosen stays so if it is there."""
-        before, made = self.kind, (self._explanation or {}).get("explain")
+        before = self.kind
         self.blockSignals(True)
         self.clear()
         for kind in self._files or (EVIDENCE,):
-            title, tip = title_of(kind, made), TIPS.get(kind, "")
+            title, tip = title_of(kind), TIPS.get(kind, "")
             self.addItem(title, kind)
             self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.setCurrentIndex(max(self.findData(before), 0))
