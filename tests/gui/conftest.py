@@ -1,5 +1,7 @@
 """The real window, opened for every test anew."""
 
+import shutil
+
 import pytest
 
 from napari_harm3.plugin.workspace import open_workspace
@@ -21,7 +23,8 @@ def workspace(viewer):
 
 @pytest.fixture
 def hung(qtbot, workspace, prepared_cohort):
-    """Return the workspace with the second case hanging."""
+    """Return the workspace, the second case of a cohort that nobody read hanging."""
+    shutil.rmtree(prepared_cohort.parent / ".harm3" / "reviews", ignore_errors=True)
     workspace.cases.open_cohort(prepared_cohort)
     workspace.cases.list.table.selectRow(1)
     with qtbot.waitSignal(workspace.session.case_drawn, timeout=LONG):
