@@ -5,9 +5,8 @@ import csv
 import numpy as np
 import pytest
 
+from bare_explanations import explained
 from napari_harm3.explain.agreement import NO_EVIDENCE
-from napari_harm3.explain.case import Explanation
-from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.explain.record import cohort_rows
 from napari_harm3.explain.thresholds import SHARES
 from napari_harm3.notices import RESEARCH_ONLY
@@ -20,21 +19,6 @@ from napari_harm3.report.cohort_agreement import (
 )
 
 TRIAL = {"faithfulness": {"share": [0.0, 1.0], "not_applicable": "too few cells"}}
-
-
-def explained(*, made_up):
-    return Explanation(
-        case_id="HN-0042",
-        probability=0.25,
-        seen="held-out",
-        folds=(0,),
-        volumes={},
-        slide=None,
-        link=None,
-        config=ExplainConfig(),
-        threshold=0.5,
-        made_up=made_up,
-    )
 
 
 def words_of(figure):

@@ -3,22 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_harm3.explain.case import Explanation
-from napari_harm3.explain.config import ExplainConfig
+from bare_explanations import explained
 from napari_harm3.report.check_figure import check_figure
-
-EXPLAINED = Explanation(
-    case_id="HN-0042",
-    probability=0.25,
-    seen="new",
-    folds=(0,),
-    volumes={},
-    slide=None,
-    link=None,
-    config=ExplainConfig(),
-    threshold=0.5,
-    made_up=True,
-)
 
 BLOBS = ("random_mean", "random_low", "random_high")
 
@@ -41,7 +27,7 @@ def test_a_map_that_is_gone_leaves_a_gap_and_the_control_goes_all_the_way(passed
     control = cascade(False, 1.0) | {"map": "edges of the input"}
     trial = cascade(passed, 0.75, None, -0.5) | {"control": control}
 
-    (axis,) = check_figure(EXPLAINED, {"randomisation": trial}).axes
+    (axis,) = check_figure(explained(), {"randomisation": trial}).axes
 
     lines = {line.get_label(): line for line in axis.get_lines()}
     own = lines[f"this map ({word})"]
@@ -60,7 +46,7 @@ def test_deletion_and_insertion_go_by_voxels():
     }
     trial = {"verdict": "", "share": [0, 0.5], "deletion": curve, "insertion": curve}
 
-    axes = check_figure(EXPLAINED, {"faithfulness": trial}).axes
+    axes = check_figure(explained(), {"faithfulness": trial}).axes
 
     assert [one.get_xlabel() for one in axes] == [
         "voxels taken out, %",
