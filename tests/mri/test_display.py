@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mri_grids import ORIENTATIONS, oriented
-from napari_harm3.mri.display import display_grid, oblique_degrees
+from napari_harm3.mri.display import display_grid, oblique_degrees, window_of
 
 MARK = (8, 2, 5)
 
@@ -83,3 +83,23 @@ def test_the_grids_affine_leads_where_its_volume_lies(tilt):
     np.testing.assert_allclose(first, low)
     assert (last >= np.array(high) - 1e-6).all()
     assert (last < np.array(high) + grid.scale).all()
+
+
+def test_a_small_lesion_brighter_than_all_around_is_not_blown_out():
+    head = np.zeros((96, 96, 24))
+    head[24:72, 24:72] = np.random.default_rng(0).normal(300, 20, (48, 48, 24))
+    lesion = np.s_[30:42, 30:42, 6:12]
+    head[lesion] = np.random.default_rng(1).normal(900, 60, (12, 12, 6))
+
+    low, high = window_of(head)
+
+    assert low == 0
+    assert np.mean(head[lesion] >= high) < 0.2
+    assert (300 - low) / (high - low) > 0.2
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1000.0])
+def test_a_volume_of_one_value_has_a_window(value):
+    low, high = window_of(np.full((9, 9, 9), value, np.float32))
+
+    assert low < high

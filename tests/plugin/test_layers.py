@@ -5,7 +5,7 @@ import pytest
 
 from napari_harm3.cohort.case import Case
 from napari_harm3.mri.volume import write_volume
-from napari_harm3.plugin.layers import draw_case, draw_maps, window_of
+from napari_harm3.plugin.layers import draw_case, draw_maps
 
 MARKED = (9, 5, 4)
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 2, 0, -12], [0, 0, 3, 5], [0, 0, 0, 1]])
@@ -72,23 +72,3 @@ def test_without_transforms_a_case_is_drawn_as_scanned(case):
     x, y, z, _ = AFFINE @ [*MARKED, 1]
     np.testing.assert_allclose(middle(drawn.image, drawn.grid), (-x, -y, z), atol=1e-4)
     assert not drawn.aligned
-
-
-def test_a_small_lesion_brighter_than_all_around_is_not_blown_out():
-    head = np.zeros((96, 96, 24))
-    head[24:72, 24:72] = np.random.default_rng(0).normal(300, 20, (48, 48, 24))
-    lesion = np.s_[30:42, 30:42, 6:12]
-    head[lesion] = np.random.default_rng(1).normal(900, 60, (12, 12, 6))
-
-    low, high = window_of(head)
-
-    assert low == 0
-    assert np.mean(head[lesion] >= high) < 0.2
-    assert (300 - low) / (high - low) > 0.2
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, -1000.0])
-def test_a_volume_of_one_value_has_a_window(value):
-    low, high = window_of(np.full((9, 9, 9), value, np.float32))
-
-    assert low < high

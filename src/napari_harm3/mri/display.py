@@ -114,6 +114,18 @@ def oblique_degrees(native: Geometry) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines, 0, 1)).max()))
 
 
+def window_of(array: Shaped[np.ndarray, "X Y Z"]) -> tuple[float, float]:
+    """Return the contrast limits that leave out what is darkest and brightest.
+
+    The upper one goes by what is brighter than the mean: air, of which there is much
+    or little around a head, would bring it down into a lesion.
+    """
+    some = array[::2, ::2, ::2]
+    low = float(np.percentile(some, 1))
+    high = np.percentile(some[some >= min(some.mean(), some.max())], 99.9)
+    return low, max(float(high), low + 1e-6)
+
+
 def _triple(values: Iterable[Number]) -> tuple[Number, Number, Number]:
     first, second, third = values
     return first, second, third

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from napari_harm3.cohort.case import ROLES, TITLES, Case
 from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.mri.annotation import read_annotation
-from napari_harm3.mri.display import DisplayGrid, display_grid
+from napari_harm3.mri.display import DisplayGrid, display_grid, window_of
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.resampling import placed
 from napari_harm3.mri.volume import Geometry
@@ -184,18 +184,6 @@ def _draw(case: Case, role: str, transforms: Transforms) -> DrawnVolume:
         )
     except (Harm3Error, OSError) as error:
         return DrawnVolume(role=role, message=sentence(error, path.name))
-
-
-def window_of(array: Shaped[np.ndarray, "X Y Z"]) -> tuple[float, float]:
-    """Return the contrast limits that leave out what is darkest and brightest.
-
-    The upper one goes by what is brighter than the mean: air, of which there is much
-    or little around a head, would bring it down into a lesion.
-    """
-    some = array[::2, ::2, ::2]
-    low = float(np.percentile(some, 1))
-    high = np.percentile(some[some >= min(some.mean(), some.max())], 99.9)
-    return low, max(float(high), low + 1e-6)
 
 
 def draw_maps(

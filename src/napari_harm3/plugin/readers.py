@@ -12,11 +12,11 @@ from napari.utils.notifications import show_error, show_info
 
 from napari_harm3.errors import Harm3Error, sentence
 from napari_harm3.mri.dicom_headers import is_dicom
-from napari_harm3.mri.display import display_grid
+from napari_harm3.mri.display import display_grid, window_of
 from napari_harm3.mri.formats import VOLUME_SUFFIXES
 from napari_harm3.mri.reading import read_volume
 from napari_harm3.mri.volume import Volume
-from napari_harm3.plugin.layers import AXES, UNITS, origin, window_of
+from napari_harm3.plugin.layers import AXES, UNITS, origin
 from napari_harm3.plugin.session import Session
 from napari_harm3.wsi.pyramid import pyramid
 from napari_harm3.wsi.slide import open_slide

@@ -204,7 +204,7 @@ def _frame(axis: Axes) -> None:
 
 
 def _draw_image(axis: Axes, view: SliceView, span: float) -> None:
-    low, high = np.percentile(view.image, (1, 99.7))
+    low, high = view.window
     axis.imshow(
         view.image,
         cmap="gray",

@@ -9,7 +9,12 @@ from matplotlib.axes import Axes
 
 from napari_harm3.explain.case import ExplainedVolume
 from napari_harm3.explain.cells import CellGrid
-from napari_harm3.mri.display import ZYX_OF_RAS, DisplayGrid, display_grid
+from napari_harm3.mri.display import (
+    ZYX_OF_RAS,
+    DisplayGrid,
+    display_grid,
+    window_of,
+)
 
 MOST_CELLS = 16
 """Borders are drawn of maps with no more cells than this along an axis."""
@@ -22,6 +27,9 @@ class SliceView:
     grid: DisplayGrid
     slice: int
     image: Float[np.ndarray, "Y X"]
+    window: tuple[float, float]
+    """What is drawn black and white, as in the viewer."""
+
     mask: Bool[np.ndarray, "Y X"] | None
 
     @property
@@ -45,6 +53,7 @@ def slice_view(explained: ExplainedVolume) -> SliceView:
         grid=grid,
         slice=number,
         image=grid.show(explained.volume.array)[number],
+        window=window_of(explained.volume.array),
         mask=None if mask is None else mask[number],
     )
 
