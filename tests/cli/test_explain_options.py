@@ -53,7 +53,7 @@ def is_withdrawn_without_its_slide(harm3, run, prepared_cohort, out):
         *("--work", prepared_cohort.parent / ".harm3"),
     )
     assert (code, said["probability"]) == (1, None)
-    assert {path.name for path in out.iterdir()} == {"occlusion.npz"}
+    assert {path.name for path in out.iterdir()} == {"occlusion.npz", "checks.json"}
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,7 @@ def test_other_maps_and_trials_stand_beside_the_models_own(
     assert again == said
     _, said, _ = harm3(*asked, "--out", out)
     assert (said["also"], said["checks"], said["verdicts"]) == ({}, None, {})
+    assert stamps(*long) == before
     assert not list(out.glob("*occlusion.nii.gz"))
     assert not (out / "checks.png").exists()
     assert not (out / "also_agreement.json").exists()
@@ -279,8 +280,16 @@ def test_a_cohorts_folder_holds_what_belongs_to_it(harm3, run, few, tmp_path):
     assert "stage9" in refused["error"]["message"]
     assert table(tmp_path / "agreement.csv") == rows
 
+    # What is refused case by case takes nothing away either.
+    kept = [tmp_path / f"HN-000{n}" for n in (1, 2)]
+    before = [{path.name for path in folder.iterdir()} for folder in kept]
+    code, refused, _ = harm3("explain", run, two, *where, "--method", "hirescam")
+    assert (code, refused["failed"]) == (1, ["HN-0001", "HN-0002"])
+    assert "hirescam" in refused["cases"][0]["message"]
+    assert [{path.name for path in folder.iterdir()} for folder in kept] == before
+
     # A case that cannot be explained any more does not show what it once was.
     code, left, _ = harm3("explain", run, poorer, *where)
     assert (code, left["failed"]) == (1, ["HN-0001"])
-    assert not (tmp_path / "HN-0001" / "explanation.json").exists()
+    assert not [*kept[0].iterdir()]
     assert table(tmp_path / "agreement.csv") == rows

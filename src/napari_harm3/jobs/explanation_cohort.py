@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_harm3.artifacts import read_record, write_json
-from napari_harm3.cohort.case import Case
 from napari_harm3.cohort.table import read_cohort
 from napari_harm3.errors import Harm3Error, Stopped, sentence
 from napari_harm3.explain.config import ExplainRequest
@@ -24,6 +23,7 @@ from napari_harm3.jobs.progress import Job, Progress, finished
 from napari_harm3.report.explanation_folder import read_result, withdraw
 
 if TYPE_CHECKING:
+    from napari_harm3.data.prepare import PreparedCase
     from napari_harm3.inference.predictor import Predictor
 
 MEASURED = "measured.json"
@@ -53,7 +53,7 @@ def explain_cohort(
     from napari_harm3.inference.predictor import Predictor
     from napari_harm3.report.cohort_agreement import write_cohort_agreement
 
-    request = request or ExplainRequest()
+    request, work = request or ExplainRequest(), work_folder(cohort, work)
     cases = read_cohort(cohort, allow_external=allow_external).cases
     predictor = Predictor.load(model, resolve_device(device))
     check_model(predictor, request)
@@ -61,23 +61,23 @@ def explain_cohort(
     told: list[Result] = []
     records: list[Result] = []
     for number, one in enumerate(cases, start=1):
-        found = nothing(one, predictor)
+        folder, found = out / one.case_id, nothing(one, predictor)
         try:
             if not found["message"]:
+                prepared = yield from made_ready(predictor, one, work)
+                found = nothing(prepared.case, predictor)  # its slides may show nothing
+            if found["message"]:  # what stands there is of something else
+                withdraw(folder)
+                (folder / MEASURED).unlink(missing_ok=True)
+            else:
                 found, record = yield from _measured(
-                    predictor,
-                    one,
-                    out / one.case_id,
-                    request,
-                    work_folder(cohort, work),
+                    predictor, prepared, folder, request
                 )
                 records.append(record)
         except Stopped:
             raise
         except (Harm3Error, OSError) as error:  # one bad case never stops the rest
             found["message"] = sentence(error)
-        if found["probability"] is None:  # what stands there is of something else
-            withdraw(out / one.case_id)
         told.append(found)
         yield Progress(stage="cases", step=number, of=len(cases), text=one.case_id)
     yield Progress(stage="agreement", step=0, of=1)
@@ -100,24 +100,22 @@ def explain_cohort(
 
 def _measured(
     predictor: "Predictor",
-    case: Case,
+    prepared: "PreparedCase",
     out: Path,
     request: ExplainRequest,
-    work: Path,
 ) -> Generator[Progress, None, tuple[Result, Result]]:
     """Return a case's result and record; those made of the same are kept."""
     from napari_harm3.explain.record import record_of
 
-    prepared = yield from made_ready(predictor, case, work)
     made_of = recipes(predictor, prepared, request)
     record, result = read_record(out / MEASURED), read_result(out)
     keys = {record.get("key"), (result or {}).get("key")}
     if result is None or keys != {made_of.whole}:
-        (out / MEASURED).unlink(missing_ok=True)
         asked, result = yield from explained(predictor, prepared, out, request, made_of)
         record = {"key": made_of.whole} | record_of(asked)
         write_json(out / MEASURED, record)
     # The table may have changed what is not asked of the files.
+    case = prepared.case
     return result, record | {"pcr": case.pcr, "patient": case.patient}
 
 

@@ -53,9 +53,8 @@ def read_explanation(folder: Path) -> dict[str, Any]:
 
 def withdraw(folder: Path) -> None:
     """Take away an explanation that is none of its case any more, whole or not."""
-    names = files_of(folder) - {CHECKS}  # trials took long, and know what they are of
-    (folder / ABOUT).unlink(missing_ok=True)
-    for name in names:
+    # Trials took long, and know what they are of. What names the files goes last.
+    for name in (*(files_of(folder) - {CHECKS}), ABOUT):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -73,9 +72,10 @@ def verdicts(checks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def files_of(folder: Path) -> set[str]:
     """Return the names of the files that a folder says are of its explanation."""
     try:
-        return {Path(n).name for n in names_in(read_explanation(folder)["files"])}
-    except (OSError, ValueError, KeyError):
+        files = _json(folder / ABOUT)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
         return set()
+    return {Path(name).name for name in names_in(files)}
 
 
 def sizes_of(folder: Path, files: Any) -> dict[str, int]:

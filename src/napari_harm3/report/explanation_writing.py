@@ -28,11 +28,10 @@ from napari_harm3.report.explanation_folder import (
     LINKS,
     SLIDE_MAPS,
     TOP_PATCHES,
-    files_of,
-    names_in,
     read_result,
     sizes_of,
     verdicts,
+    withdraw,
 )
 from napari_harm3.report.map_figures import explanation_figure, other_maps_figure
 from napari_harm3.report.page import as_png
@@ -66,8 +65,7 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
 
     ``explanation.json``, written last, says that the folder is whole.
     """
-    earlier = files_of(out)
-    (out / ABOUT).unlink(missing_ok=True)
+    withdraw(out)
     explanation = findings.explanation
     maps = {}
     for role, explained in explanation.volumes.items():
@@ -100,8 +98,6 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
         "files": files,
         "sizes": sizes_of(out, files),
     }
-    for name in earlier - {*names_in(files)}:
-        (out / name).unlink(missing_ok=True)
     write_json(out / ABOUT, about)
     result = read_result(out)
     assert result is not None
