@@ -93,6 +93,16 @@ def field(array, affine):
     return lambda points: read((np.linalg.inv(affine) @ points)[:3].T)
 
 
+def check_within(heat, grid):
+    """The map of a file lies in the field of view that is told of it."""
+    lit = np.argwhere(heat.get_fdata() > 0)
+    to_cells = np.linalg.inv(grid["affine"]) @ heat.affine
+    place = lit @ to_cells[:3, :3].T + to_cells[:3, 3]
+    first, last = np.array(grid["view"])
+    assert len(lit) > 100
+    assert ((place >= first - 1e-4) & (place <= last + 1e-4)).all()
+
+
 def test_heat_maps_lie_where_the_moved_files_show_the_place(model, moved, tmp_path):
     table, known = moved
     predictor, work = Predictor.load(model, "cpu"), tmp_path / "w"
@@ -100,7 +110,8 @@ def test_heat_maps_lie_where_the_moved_files_show_the_place(model, moved, tmp_pa
     job = explain(
         model, cohort=table, case="A", out=tmp_path / "e", work=work, device="cpu"
     )
-    maps = result_of(job)["maps"]
+    said = result_of(job)
+    maps = said["maps"]
 
     prepared = prepared_case(read_cohort(table).case("A"), CONFIG.inputs, work)
     affine, batch = load_item(prepared).affine, predictor.batch(prepared)
@@ -112,6 +123,7 @@ def test_heat_maps_lie_where_the_moved_files_show_the_place(model, moved, tmp_pa
         source, heat = nib.load(table.parent / f"{role}.nii.gz"), nib.load(maps[role])
         assert heat.shape == source.shape
         np.testing.assert_allclose(heat.affine, source.affine, atol=1e-4)
+        check_within(heat, said["grids"][role])
         cells = np.mean([fold.maps[role][0] for fold in folds], axis=0)
         centres = folds[0].centres[role]
         common = field(upsampled(cells, TINY_VOLUME, centres), affine)

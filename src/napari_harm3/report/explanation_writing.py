@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_harm3.artifacts import write_bytes, write_csv, write_json
 from napari_harm3.config import to_plain
-from napari_harm3.explain.case import Explanation
-from napari_harm3.explain.cells import CellGrid, VolumeMaps
+from napari_harm3.explain.case import ExplainedVolume, Explanation
+from napari_harm3.explain.cells import VolumeMaps
 from napari_harm3.explain.link import CaseLink
 from napari_harm3.explain.link_table import ORIGIN, write_link_csv
 from napari_harm3.explain.slide_export import patch_geojson, write_heat_maps
@@ -91,7 +93,7 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
         "message": "",
         "cell_mm": list(explanation.cell_mm),
         "cells_assumed": explanation.cells_assumed,
-        "grids": {r: _grid(v.cells) for r, v in explanation.volumes.items()},
+        "grids": {r: _grid(v) for r, v in explanation.volumes.items()},
         "explain": to_plain(explanation.config),
         "messages": {r: v.message for r, v in explanation.volumes.items() if v.message},
         "verdicts": verdicts(findings.checks or {}),
@@ -104,14 +106,17 @@ def write_explanation(out: Path, findings: Findings) -> dict[str, Any]:
     return result
 
 
-def _grid(cells: CellGrid) -> dict[str, Any]:
+def _grid(explained: ExplainedVolume) -> dict[str, Any]:
     """Return where a map's cells lie, and where the field of view ends.
 
-    ``affine`` leads from cells z, y, x to RAS mm; ``view`` is in cells.
+    ``affine`` leads from cells z, y, x to RAS mm of the volume's own file, which a
+    registration may have laid elsewhere; ``view`` is in cells.
     """
+    cells = explained.cells
+    to_own = explained.volume.affine @ np.linalg.inv(explained.place.affine)
     return {
         "cells": list(cells.shape),
-        "affine": cells.affine.tolist(),
+        "affine": (to_own @ cells.affine).tolist(),
         "view": cells.view.tolist(),
     }
 
