@@ -7,7 +7,11 @@ figure that an empty mask or an empty map does not define is refused by the call
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
+from scipy.signal import fftconvolve
 from scipy.spatial import cKDTree
+
+BARELY = 1e-6
+"""A place by so little beyond a border counts as on it."""
 
 MOST_POINTS = 20_000
 """Voxels, evenly taken, of which a mean distance is measured."""
@@ -55,62 +59,32 @@ def widened(
     mask
         Any voxels.
     edges
-        Columns are the half edges of the box, in voxels; on a tilted grid each is
-        followed to the nearest voxel.
+        Columns are the half edges of the box, in voxels; it may be tilted.
     """
-    grown = mask
-    for edge in edges.T:
-        steps = int(np.ceil(np.abs(edge).max()))
-        reach = int(np.floor(np.abs(edge).max() + 1e-6))
-        if not reach:
-            continue
-        # Half a voxel at a time, up to the last whole one.
-        offsets = {
-            tuple(np.rint(edge * part).astype(int))
-            for part in np.linspace(-reach, reach, 2 * steps + 1) / np.abs(edge).max()
-        }
-        grown = _moved_over(grown, offsets)
-    if np.count_nonzero(np.abs(edges) > 1e-6) > 3:
-        # Stepped lines side by side leave single voxels out.
-        box = _about(grown, 2)
-        grown = grown.copy()
-        grown[box] |= ndimage.binary_closing(grown[box], np.ones((3, 3, 3)))
+    reach = np.floor(np.abs(edges).sum(axis=1) + BARELY).astype(int)
+    reach = np.minimum(reach, np.array(mask.shape) - 1)
+    offsets = np.indices(2 * reach + 1) - reach[:, None, None, None]
+    along = np.tensordot(np.linalg.inv(edges), offsets, axes=1)
+    box = (np.abs(along) <= 1 + BARELY).all(axis=0)
+    grown, near = np.zeros_like(mask), _about(mask, reach)
+    # Each voxel counts the marked ones in its box.
+    counts = fftconvolve(mask[near].astype(float), box.astype(float), mode="same")
+    grown[near] = counts > 0.5
     return grown
 
 
-def _about(mask: Bool[np.ndarray, "X Y Z"], margin: int) -> tuple[slice, ...]:
+def _about(
+    mask: Bool[np.ndarray, "X Y Z"], margin: Int[np.ndarray, "3"]
+) -> tuple[slice, ...]:
     """Return the box of what is marked, and so many voxels around it.
 
     A lesion is a thousandth of a volume: what looks at neighbours looks there alone.
     """
     box = ndimage.find_objects(mask.view(np.int8))
     return tuple(
-        slice(max(along.start - margin, 0), along.stop + margin)
-        for along in (box[0] if box else ())
+        slice(max(along.start - more, 0), along.stop + more)
+        for along, more in zip(box[0] if box else (), margin.tolist(), strict=False)
     )
-
-
-def _moved_over(
-    mask: Bool[np.ndarray, "X Y Z"], offsets: set[tuple[int, ...]]
-) -> Bool[np.ndarray, "X Y Z"]:
-    """Return the union of a mask moved by each offset."""
-    box = _about(mask, 0)
-    union = np.zeros_like(mask)
-    if not box:
-        return union
-    part = mask[box]
-    start = np.array([along.start for along in box])
-    for offset in offsets:
-        low = start + offset
-        high = low + part.shape
-        inner = np.clip(-low, 0, part.shape)
-        outer = part.shape - np.clip(high - mask.shape, 0, part.shape)
-        target = tuple(
-            slice(a, max(a, b)) for a, b in zip(low + inner, low + outer, strict=True)
-        )
-        source = tuple(slice(a, max(a, b)) for a, b in zip(inner, outer, strict=True))
-        union[target] |= part[source]
-    return union
 
 
 class Places:
@@ -129,7 +103,7 @@ class Places:
     ) -> None:
         self.mask, self.affine = mask, affine
         # Whoever is outside is nearest to a voxel of the surface.
-        surface, box = mask.copy(), _about(mask, 1)
+        surface, box = mask.copy(), _about(mask, np.ones(3, int))
         surface[box] &= ~ndimage.binary_erosion(mask[box])
         self._tree = cKDTree(self._mm(_indices(surface)))
         self._centre = self._mm(_indices(mask)).mean(axis=0)
