@@ -103,8 +103,8 @@ def test_the_peak_counts_within_half_a_cell(lesion):
 
 
 def test_coarse_cells_lower_the_ceiling(lesion):
-    heat = lesion.astype(np.float32)
-    fine, coarse = (agreement(heat, lesion, NATIVE, cells(step)) for step in (2, 10))
+    flat = np.ones(NATIVE.shape, np.float32)
+    fine, coarse = (agreement(flat, lesion, NATIVE, cells(step)) for step in (2, 10))
     for name in ("dice", "energy", "auc", "ap"):
         assert coarse[name]["ceiling"] < fine[name]["ceiling"]
         assert coarse[name]["chance"] < coarse[name]["ceiling"]
@@ -113,8 +113,8 @@ def test_coarse_cells_lower_the_ceiling(lesion):
 @pytest.mark.parametrize("step", [4, 5, 10])
 def test_no_map_of_the_cells_has_more_energy_than_the_ceiling(lesion, step):
     rng = np.random.default_rng(step)
-    grid = cells(step)
-    ceiling = agreement(lesion.astype(np.float32), lesion, NATIVE, grid)["energy"]
+    grid, flat = cells(step), np.ones(NATIVE.shape, np.float32)
+    ceiling = agreement(flat, lesion, NATIVE, grid)["energy"]
     reached = []
     for _ in range(40):
         coarse = (rng.random(grid.shape) ** rng.choice([1, 9, 99])).astype(np.float32)
@@ -189,6 +189,22 @@ def test_climbing_finds_no_map_with_more_dice_than_the_ceiling(lesion):
 
     assert best > 0.7
     assert fitted >= best - 0.01
+
+
+def test_in_a_slab_between_all_centres_a_lesion_is_measured_as_well():
+    """No map passes its ceiling there, nor is any figure undefined."""
+    slab = Geometry(shape=(40, 40, 5), affine=NATIVE.affine.copy())
+    slab.affine[2, 3] = 14  # the centres lie at 9 and 29 mm
+    mask = np.zeros(slab.shape, np.uint8)
+    mask[11:14, 10:12, 2] = 1
+    rng, grid = np.random.default_rng(0), cells(10)
+
+    for _ in range(10):
+        heat = to_native(rng.random(grid.shape), grid.affine, slab)
+        found = agreement(heat, mask, slab, grid)
+        assert np.isfinite([found[name]["ceiling"] for name in OWN]).all()
+        scores = [one for one in found["normalised"].values() if one is not None]
+        assert max(scores) <= 1 + 1e-9
 
 
 def test_nothing_outside_the_field_of_view_counts(lesion):

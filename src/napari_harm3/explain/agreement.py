@@ -56,9 +56,6 @@ MEASURES = (
 )
 """``energy_gain`` is the energy over its chance; ``*_chosen`` need a chosen share."""
 
-PEAKS = ("pointing_game", "pointing_game_half_cell", "peak_distance_mm")
-"""Measures of where a map is highest."""
-
 NO_EVIDENCE = "no positive evidence in this volume"
 OUTSIDE = "outside the model's field of view"
 FILLED = "the annotation fills the model's field of view"
@@ -236,7 +233,8 @@ class _Target:
             name: {
                 "value": found[name],
                 "chance": self.chance[_alike(name)],
-                "ceiling": self._most(name, found[name]),
+                # A map that is better than the best that was found is the best.
+                "ceiling": _better(name, self.ceiling[_alike(name)], found[name]),
             }
             for name in MEASURES
             if name in found
@@ -245,11 +243,6 @@ class _Target:
             name: normalised_score(**entry) for name, entry in entries.items()
         }
         return entries | {"normalised": normalised} | self.about
-
-    def _most(self, name: str, value: float) -> float:
-        """Return the ceiling; of a peak, where it is no bound, the value itself."""
-        ceiling = self.ceiling[_alike(name)]
-        return _better(name, ceiling, value) if name in PEAKS else ceiling
 
 
 def _told(target: _Target | str, heat: Float[np.ndarray, "X Y Z"]) -> Measures:

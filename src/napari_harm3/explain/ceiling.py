@@ -178,7 +178,8 @@ def best_maps(
     tent[np.unravel_index(int(around.shares.argmax()), tent.shape)] = 1
     coarse = resample(mask.astype(np.float32), native, cells)
     maps = (coarse, around.shares, tent, _fitted(around))
-    return [drawn(one, cells, native) for one in maps]
+    # Of a mask that lies between the centres of all cells, they have no share.
+    return [drawn(one, cells, native) for one in maps if one.any()]
 
 
 def _fitted(around: Tents) -> Float[np.ndarray, "d h w"]:
