@@ -13,6 +13,7 @@ from napari_harm3.cohort.case import ROLES
 from napari_harm3.explain.config import OcclusionConfig
 from napari_harm3.explain.gradcam import heat_maps
 from napari_harm3.explain.occlusion import occlusion
+from napari_harm3.explain.other_maps import occlusion_steps
 from napari_harm3.models.harm3.network import Harm3
 from napari_harm3.models.interface import Prediction
 
@@ -123,6 +124,22 @@ def test_only_the_cube_that_is_the_cause_is_missed(corner):
     inside[z, y, x] = True
     assert not any(maps[role].any() for role in ROLES if role != "t2_pre")
     np.testing.assert_array_equal(np.abs(maps["t2_pre"][0]) > 1e-4, inside)
+
+
+@pytest.mark.parametrize("cube", [(2, 3, 5), (4, 6, 7), (5, 8, 9), (8, 9, 12)])
+def test_cells_lie_evenly_on_the_grid_whatever_the_cube(cube):
+    weight = torch.zeros(2, 2, 1, *GRID)
+    weight[1, 0, 0, -1, -1, -1] = 1
+    config = OcclusionConfig(cube=cube, stride=cube, fill="zero")
+
+    *_, (_, maps) = occlusion_steps(Weighed(weight).eval(), cases(), config)
+
+    array, centres = maps["t2_pre"].array, maps["t2_pre"].centres
+    start, step = np.array(centres.start), np.array(centres.step)
+    far = start + step * (np.array(array.shape) - 1)
+    np.testing.assert_allclose(start + far, np.array(GRID) - 1)
+    peak = start + step * np.unravel_index(array.argmax(), array.shape)
+    assert (np.abs(peak - np.array(GRID) + 1) <= step / 2).all()
 
 
 def test_absent_volumes_are_not_asked_about():

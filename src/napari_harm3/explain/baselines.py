@@ -12,7 +12,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from napari_harm3.cohort.case import BEFORE, ROLES
-from napari_harm3.explain.cells import CellMaps, Centres, equal_shares
+from napari_harm3.explain.cells import (
+    CellMaps,
+    Centres,
+    boxes_of,
+    equal_shares,
+    on_cells,
+)
 
 NAMES = ("uniform", "centre", "intensity", "difference")
 
@@ -52,47 +58,21 @@ def baseline_maps(
     size = volumes.shape[1:]
     centres = centres or equal_shares(cells, size)
     centre = _centre(cells, centres, size)
-    boxes = _boxes(cells, centres, size)
+    boxes = boxes_of(cells, centres, size)
     maps: dict[str, CellMaps] = {
         "uniform": {role: np.ones_like(centre) for role in by_role},
         "centre": {role: centre.copy() for role in by_role},
         "intensity": {
-            role: _on_cells(volume - volume.min(), boxes)
+            role: on_cells(volume - volume.min(), boxes)
             for role, volume in by_role.items()
         },
         "difference": {},
     }
     for post, pre in BEFORE.items():
         if {pre, post} <= by_role.keys():
-            change = _on_cells(np.abs(by_role[post] - by_role[pre]), boxes)
+            change = on_cells(np.abs(by_role[post] - by_role[pre]), boxes)
             maps["difference"] |= {pre: change, post: change.copy()}
     return maps
-
-
-def _boxes(
-    cells: Sequence[int], centres: Centres, size: Sequence[int]
-) -> list[Float[np.ndarray, "cells voxels"]]:
-    """Return along each axis the share that each voxel has in a cell's mean.
-
-    The box of a cell ends halfway to its neighbours; what leaves the grid is cut.
-    """
-    shares = []
-    for count, start, step, edge in zip(
-        cells, centres.start, centres.step, size, strict=True
-    ):
-        middle = start + step * np.arange(count)[:, None]
-        voxel = np.arange(edge)[None]
-        high = np.minimum(voxel + 0.5, middle + step / 2)
-        low = np.maximum(voxel - 0.5, middle - step / 2)
-        inside = np.maximum(high - low, 0)
-        shares.append(inside / np.maximum(inside.sum(axis=1, keepdims=True), 1e-9))
-    return shares
-
-
-def _on_cells(
-    volume: Float[np.ndarray, "D H W"], boxes: list[Float[np.ndarray, "cells voxels"]]
-) -> Float[np.ndarray, "d h w"]:
-    return np.einsum("zi,yj,xk,ijk->zyx", *boxes, volume, optimize=True)
 
 
 def _centre(

@@ -123,6 +123,33 @@ def cell_grid(
     )
 
 
+def boxes_of(
+    cells: Sequence[int], centres: Centres, size: Sequence[int]
+) -> list[Float[np.ndarray, "cells voxels"]]:
+    """Return along each axis the share that each voxel has in a cell's mean.
+
+    The box of a cell ends halfway to its neighbours; what leaves the grid is cut.
+    """
+    shares = []
+    for count, start, step, edge in zip(
+        cells, centres.start, centres.step, size, strict=True
+    ):
+        middle = start + step * np.arange(count)[:, None]
+        voxel = np.arange(edge)[None]
+        high = np.minimum(voxel + 0.5, middle + step / 2)
+        low = np.maximum(voxel - 0.5, middle - step / 2)
+        inside = np.maximum(high - low, 0)
+        shares.append(inside / np.maximum(inside.sum(axis=1, keepdims=True), 1e-9))
+    return shares
+
+
+def on_cells(
+    volume: Float[np.ndarray, "D H W"], boxes: list[Float[np.ndarray, "cells voxels"]]
+) -> Float[np.ndarray, "d h w"]:
+    """Return the mean of a volume over each cell's box, see `boxes_of`."""
+    return np.einsum("zi,yj,xk,ijk->zyx", *boxes, volume, optimize=True)
+
+
 def drawn(
     cam: Float[np.ndarray, "d h w"], cells: Geometry, native: Geometry
 ) -> Float[np.ndarray, "X Y Z"]:

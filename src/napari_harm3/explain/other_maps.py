@@ -5,7 +5,7 @@ baselines that need no model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -26,8 +26,11 @@ from napari_harm3.explain.cells import (
     Centres,
     VolumeMap,
     VolumeMaps,
+    boxes_of,
     cell_grid,
     drawn,
+    equal_shares,
+    on_cells,
 )
 from napari_harm3.explain.config import Also, ExplainRequest, OcclusionConfig, Target
 from napari_harm3.explain.decoupled import decoupled_maps
@@ -129,18 +132,19 @@ def occlusion_steps(
 ) -> Iterator[tuple[OcclusionStep, CoarseMaps]]:
     """Yield how far the covering is; the last step comes with the maps of the case.
 
-    They have a cell a stride: what the logit loses, as a mean over the cell.
+    They have as many cells as the strides have begun, which share the grid out evenly:
+    what the logit loses, as a mean over the cell.
     """
-    stride = np.array(config.stride, dtype=float)
-    centres = Centres.of((stride - 1) / 2, stride)
+    size = batch.mri.shape[-3:]
+    cells = [-(-edge // step) for edge, step in zip(size, config.stride, strict=True)]
+    centres = replace(equal_shares(cells, size), assumed=False)
+    boxes = boxes_of(cells, centres, size)
     for step in occlusion(network, batch, config):
         maps = step.maps or {}
         yield (
             step,
             {
-                role: CoarseMap(
-                    array=_by_stride(one[0], config.stride), centres=centres
-                )
+                role: CoarseMap(array=on_cells(one[0], boxes), centres=centres)
                 for role, one in maps.items()
             },
         )
@@ -172,18 +176,6 @@ def read_coarse(path: Path, key: str) -> CoarseMaps | None:
         for role in ROLES
         if role in content
     }
-
-
-def _by_stride(
-    one: Float[np.ndarray, "D H W"], stride: Sequence[int]
-) -> Float[np.ndarray, "d h w"]:
-    """Return the mean of each block; the last one along an axis may be cut."""
-    for axis, step in enumerate(stride):
-        first = np.arange(0, one.shape[axis], step)
-        voxels = np.diff(first, append=one.shape[axis])
-        shape = [-1 if other == axis else 1 for other in range(3)]
-        one = np.add.reduceat(one, first, axis=axis) / voxels.reshape(shape)
-    return one
 
 
 def halves(networks: Sequence[nn.Module], batch: CaseBatch) -> dict[str, CoarseMaps]:
