@@ -1,9 +1,12 @@
 """The picture of the trials shows where the map stood, and where there was none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bare_explanations import explained
+from napari_harm3.explain.config import ExplainConfig
 from napari_harm3.report.check_figure import check_figure
 
 BLOBS = ("random_mean", "random_low", "random_high")
@@ -38,7 +41,8 @@ def test_a_map_that_is_gone_leaves_a_gap_and_the_control_goes_all_the_way(passed
     assert axis.get_ylim()[0] < -0.5
 
 
-def test_deletion_and_insertion_go_by_voxels():
+@pytest.mark.parametrize(("target", "said"), [("pcr", "pCR"), ("non-pcr", "no pCR")])
+def test_deletion_and_insertion_go_by_voxels(target, said):
     curve = {
         **{name: [1, 0] for name in ("evident", *BLOBS)},
         "area": 0.0,
@@ -46,8 +50,10 @@ def test_deletion_and_insertion_go_by_voxels():
     }
     trial = {"verdict": "", "share": [0, 0.5], "deletion": curve, "insertion": curve}
 
-    axes = check_figure(explained(), {"faithfulness": trial}).axes
+    one = replace(explained(), config=ExplainConfig(target=target))
+    axes = check_figure(one, {"faithfulness": trial}).axes
 
+    assert axes[0].get_ylabel() == f"log-odds of {said}"
     assert [one.get_xlabel() for one in axes] == [
         "voxels taken out, %",
         "voxels put in, %",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from napari_harm3.explain.case import Explanation
 from napari_harm3.notices import RESEARCH_ONLY
 from napari_harm3.report.look import ACCENT, INK, PAPER, plain
-from napari_harm3.report.map_figures import map_name
+from napari_harm3.report.map_figures import TARGETS, map_name
 from napari_harm3.report.slide_figure import heading_of
 
 CONTROL, RANDOM = "#d55e00", "#8d99ae"
@@ -39,7 +39,7 @@ def check_figure(explanation: Explanation, checks: Mapping[str, Any]) -> Figure:
     if cascade:
         _draw_cascade(axes[0], cascade)
     if trial:
-        _draw_trial(axes[-2:], trial)
+        _draw_trial(axes[-2:], trial, TARGETS[explanation.config.target])
     name = map_name(explanation.config)
     figure.suptitle(
         f"{heading_of(explanation)}\n{name}: can it be trusted?",
@@ -121,7 +121,7 @@ def _ranks(stages: Sequence[Mapping[str, Any]]) -> list[float]:
     return [np.nan if rank is None else rank for rank in ranks]
 
 
-def _draw_trial(axes: Sequence[Axes], trial: Mapping[str, Any]) -> None:
+def _draw_trial(axes: Sequence[Axes], trial: Mapping[str, Any], target: str) -> None:
     titles = {"deletion": "Taken out", "insertion": "Put in"}
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
         if name not in trial:
@@ -149,7 +149,7 @@ def _draw_trial(axes: Sequence[Axes], trial: Mapping[str, Any]) -> None:
         axes[0].legend(
             frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.2)
         )
-    axes[0].set_ylabel("log-odds that the model says", color=INK, fontsize=9)
+    axes[0].set_ylabel(f"log-odds of {target}", color=INK, fontsize=9)
 
 
 def _nothing(axis: Axes, text: str) -> None:

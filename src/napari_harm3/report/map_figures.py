@@ -48,8 +48,8 @@ SIGNED = LinearSegmentedColormap.from_list(
 )
 """Blue speaks against, red for; clear between."""
 
-LEAST = 0.15
-"""Share of the peak below which nothing is drawn."""
+LEAST, FAINT = 0.15, 0.25
+"""Shares of the peak below which nothing is drawn, and nothing is seen of it."""
 
 HEADING = 0.55
 """Height of the strip above the pictures, inches."""
@@ -72,6 +72,12 @@ class _Row:
     maps: VolumeMaps
     scale: str
     """What its colours count, for the bar beside it."""
+
+    @property
+    def cell(self) -> str:
+        """Size of a cell in mm along z, y, x."""
+        size = next(iter(self.maps.values())).cells.spacing_mm
+        return " x ".join(f"{mm:.0f}" for mm in size)
 
     @property
     def peak(self) -> float:
@@ -105,8 +111,9 @@ def explanation_figure(explanation: Explanation) -> Figure:
     """
     if not explanation.volumes:
         return slide_figure(explanation)
+    own = _own(explanation)
     note = f"{map_name(explanation.config)}, one scale for all four"
-    return _stacked(explanation, [_own(explanation)], note)
+    return _stacked(explanation, [own], f"{note}; one cell is {own.cell} mm (z, y, x)")
 
 
 def other_maps_figure(
@@ -134,7 +141,7 @@ def other_maps_figure(
         for kind, maps in others.items()
         if maps
     ]
-    note = "Each row has a scale of its own"
+    note = "Each row has a scale of its own, and cells of so many mm (z, y, x)"
     return _stacked(explanation, [_own(explanation), *rows], note)
 
 
@@ -168,7 +175,8 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
         _draw_image(axes[-1, column], views[role], span)
         _draw_annotation(axes[-1, column], views[role], explanation.volumes[role])
     for row, line in zip(rows, axes, strict=False):
-        line[0].set_ylabel(row.name, color=INK, fontsize=10)
+        name = row.name if len(rows) == 1 else f"{row.name}\n{row.cell} mm"
+        line[0].set_ylabel(name, color=INK, fontsize=10)
         bar = figure.colorbar(
             ScalarMappable(row.norm, row.colours), ax=list(line), pad=0.01, aspect=24
         )
@@ -176,7 +184,6 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)
     axes[-1, 0].set_ylabel("Annotation", color=INK, fontsize=10)
-    cell = " x ".join(f"{mm:.0f}" for mm in explanation.cell_mm)
     heading = figure.suptitle(
         heading_of(explanation),
         y=1 - 0.1 / height,
@@ -187,8 +194,8 @@ def _stacked(explanation: Explanation, rows: Sequence[_Row], note: str) -> Figur
     )
     heading.set_in_layout(False)
     figure.supxlabel(
-        f"{note}; one cell is {cell} mm (z, y, x), thin lines are its borders. Below: "
-        f"voxel annotation. {RESEARCH_ONLY}",
+        f"{note}; thin lines are the borders of cells. Below: voxel annotation. "
+        f"{RESEARCH_ONLY}",
         color=INK,
         fontsize=9,
     )
@@ -241,13 +248,13 @@ def _draw_map(
         draw_borders(axis, view, one.cells, explained)
     if not one.heat.any():
         _caption(axis, "no positive evidence")
-    elif np.abs(heat).max() < LEAST * row.peak:
+    elif np.abs(heat).max() < FAINT * row.peak:
         strongest = int(np.abs(shown).max(axis=(1, 2)).argmax())
         away = abs(strongest - view.slice) * view.grid.scale[0]
         _caption(
             axis,
             "next to nothing in this volume"
-            if np.abs(shown).max() < LEAST * row.peak
+            if np.abs(shown).max() < FAINT * row.peak
             else f"nothing in this slice; strongest {away:.0f} mm away",
         )
 
