@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import UInt16
 
 from napari_harm3.cohort.case import PARTS
 from napari_harm3.explain.agreement import (
@@ -285,11 +285,14 @@ def mean_by_patient(
     }
 
 
-@lru_cache(maxsize=256)
-def _draws(patients: int, draws: int, seed: int) -> Int[np.ndarray, "draws patients"]:
+@lru_cache(maxsize=16)
+def _draws(
+    patients: int, draws: int, seed: int
+) -> UInt16[np.ndarray, "draws patients"]:
     """Return how often each draw takes each patient; many means share these draws."""
     shares = np.full(patients, 1 / patients)
-    return np.random.default_rng(seed).multinomial(patients, shares, size=draws)
+    drawn = np.random.default_rng(seed).multinomial(patients, shares, size=draws)
+    return drawn.astype(np.uint16)
 
 
 def _row(about: Mapping[str, Any], figures: Mapping[str, Any]) -> Row:

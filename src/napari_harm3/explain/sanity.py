@@ -1,8 +1,8 @@
 """Whether a heat map depends on what the network has learned.
 
 The layers are randomised one after the other, from the last to the first, and each
-time the map is compared with the one before. A map that stays as it was shows the
-input, not the network; edges of the image pass for explanations that way.
+time the map is compared with that of the trained network. A map that stays as it was
+shows the input, not the network; edges of the image pass for explanations that way.
 
 What this test cannot tell: that a map changes does not make it right, and a network
 whose layers hand the input through keeps some likeness in any map.
