@@ -256,19 +256,23 @@ def test_geojson_names_each_map_and_leaves_out_what_has_no_place() -> None:
     }
 
 
-def test_slides_that_share_a_name_have_a_file_each(tmp_path) -> None:
-    grid = replace(
-        places(3, 2, slides=3), names=("block.svs", "block.ome.tif", "block.svs")
-    )
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        (["block.svs", "block.ome.tif", "block.svs"], ["block", "block-2", "block-3"]),
+        (["block.svs", "block-3.svs", "block.tif"], ["block", "block-3", "block-4"]),
+        (["block.svs", "block.tif", "block-2.svs"], ["block", "block-2", "block-2-3"]),
+        (["b.2.svs", "b.2.tif", "b.3.svs"], ["b.2", "b.2-2", "b.3"]),
+    ],
+)
+def test_slides_that_share_a_name_have_a_file_each(tmp_path, names, stems) -> None:
+    grid = replace(places(3, 2, slides=3), names=tuple(names))
 
     written = write_heat_maps(tmp_path, grid, np.arange(18.0), kind="attention")
 
-    assert [path.name for path in written] == [
-        "block.attention.tif",
-        "block-2.attention.tif",
-        "block-3.attention.tif",
-    ]
-    assert all(path.exists() for path in written)
+    files = [f"{stem}.attention.tif" for stem in stems]
+    assert [path.name for path in written] == files
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
 
 
 def test_a_pyramid_lies_over_its_slide_in_openslide(tmp_path) -> None:

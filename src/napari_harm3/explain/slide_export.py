@@ -1,6 +1,7 @@
 """Maps of patches in the files of other programs: GeoJSON, and a pyramidal TIFF."""
 
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def write_heat_maps(
 
     ``<slide>.<kind>.tif`` of colours relative to the case's highest value. A slide
     without places has none. Of slides that share a name all but the first bear their
-    number.
+    number, or the next that is free.
     """
     written: list[Path] = []
     values = relative(shares)
@@ -132,9 +133,11 @@ def write_heat_maps(
         if not (places.known & (places.slide == slide)).any():
             continue
         heat, scale = heat_raster(places, slide, values)
-        path = out / f"{stem_of(name)}.{kind}.tif"
-        if path in written:
-            path = out / f"{stem_of(name)}-{slide + 1}.{kind}.tif"
+        stem = stem_of(name)
+        path = out / f"{stem}.{kind}.tif"
+        others = (out / f"{stem}-{n}.{kind}.tif" for n in count(slide + 1))
+        while path in written:
+            path = next(others)
         mpp = places.mpp[slide] * scale
         known = (float(mpp[0]), float(mpp[1])) if np.isfinite(mpp).all() else None
         write_heat_pyramid(path, heat, mpp=known)
