@@ -231,6 +231,29 @@ def test_a_place_that_the_model_does_not_see_is_told(hung, linked):
     assert cross_hair(hung) is None
 
 
+@pytest.mark.parametrize("asked", ["patch", "place"])
+def test_a_place_that_the_model_does_not_see_ends_the_answer_before(
+    hung, viewer, linked, asked
+):
+    role, cell = ASKS[1]
+    view = hung.session.slide_view()
+    before = view.attention.face_color.copy()
+    if asked == "patch":
+        linked.ask_patch(1)
+    else:
+        linked.ask_place(role, centre(cell))
+    assert len(view.marked.data)
+
+    linked.ask_place("t1_pre", (500.0, 0.0, 0.0))
+
+    assert "does not see that place" in linked.text.text()
+    assert not linked.asked
+    assert cross_hair(hung) is None
+    assert len(view.marked.data) == 0
+    np.testing.assert_allclose(view.attention.face_color, before)
+    assert heat_at(viewer, role, centre((0, 0, 0))) == 1
+
+
 def test_a_drag_moves_the_slide_and_asks_nothing(qtbot, hung, linked):
     click_patch(qtbot, hung, 1, drag=40)
 

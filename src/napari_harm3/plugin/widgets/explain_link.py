@@ -171,6 +171,7 @@ class LinkBox(QWidget):
         shares = link.patches_at(role, ras)
         lift = link.patches_at(role, ras, lift=True)
         if shares is None or lift is None:
+            self.back()  # else the answer before would seem to be of that place
             self.text.setText(f"The model does not see that place of {TITLES[role]}.")
             return
         self._patch, self._place, self.maps = None, (role, place), None
