@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 from link_folders import (
     ASKS,
+    CELL_MM,
     CORNERS,
     SIDE,
     centre,
@@ -354,6 +355,24 @@ def test_an_answer_follows_the_volumes_that_are_laid_on_each_other(
     assert heat(viewer, "t1_pre").visible is False
 
 
+def test_a_place_that_was_asked_follows_its_tissue(qtbot, hung, linked):
+    role, cell = ASKS[1]
+    linked.ask_place(role, centre(cell))
+    said = linked.text.text()
+    assert "the patch at 448, 224 with 100.00%" in said
+    shift = np.eye(4)
+    shift[:3, 3] = (-CELL_MM[2], 0, 9.0)  # another cell lies there then
+    moved = np.add(centre(cell), (-9.0, 0, -CELL_MM[2]))
+
+    for transforms, place in (({role: shift}, moved), ({}, centre(cell))):
+        hung.session.hanging.move(draw_case(hung.session.case, transforms))
+        with qtbot.waitSignal(hung.explain.drawn, timeout=LONG):
+            hung.session.move(transforms)
+
+        assert linked.text.text() == said
+        np.testing.assert_allclose(cross_hair(hung), place)
+
+
 def test_the_next_case_forgets_the_answer(qtbot, hung, viewer, linked):
     click_patch(qtbot, hung, 1)
 
@@ -471,8 +490,8 @@ def test_the_wheel_moves_all_volumes_or_one_of_them_alone(qtbot, hung, viewer, l
     # The place that is asked is the volume's own, not where it is drawn.
     z, y, x = viewer.dims.point[0], *centre((0, 1, 1))[1:]
     click_volume(qtbot, viewer, "t1_post", (z, y, x))
-    role, place = linked._place
-    assert (role, place[0]) == ("t1_post", pytest.approx(z + step))
+    role, ras = linked._place
+    assert (role, ras[2]) == ("t1_post", pytest.approx(z + step))
     assert cross_hair(hung)[0] == pytest.approx(z)
 
     hung.explain.linked.setChecked(True)

@@ -23,7 +23,13 @@ from napari_harm3.plugin.clicks import on_click
 from napari_harm3.plugin.cross_hair import CrossHair
 from napari_harm3.plugin.keys import CLICK_THROUGH
 from napari_harm3.plugin.layers import DrawnMaps, Place
-from napari_harm3.plugin.link_layers import cell_mm, link_maps, own_ras, strongest
+from napari_harm3.plugin.link_layers import (
+    cell_mm,
+    link_maps,
+    own_ras,
+    place_of,
+    strongest,
+)
 from napari_harm3.plugin.session import Session
 from napari_harm3.plugin.widgets.parts import choice, note
 
@@ -72,7 +78,9 @@ class LinkBox(QWidget):
 
         self._answer: DrawnMaps | None = None
         self._patch: int | None = None
-        self._place: tuple[str, Place] | None = None
+        self._place: tuple[str, list[float]] | None = None
+        """Role and its own RAS mm: the tissue that was asked, wherever it is drawn."""
+
         self._explanation: dict[str, Any] | None = None
         self.button = QPushButton("Slide ↔ MRI")
         self.button.setCheckable(True)
@@ -164,17 +172,22 @@ class LinkBox(QWidget):
 
     def ask_place(self, role: str, place: Place) -> None:
         """Show the patches that look at a place of a volume, as it is drawn now."""
+        ras = own_ras(role, place, self._session.transforms)
+        self._ask_tissue(role, ras.tolist())
+
+    def _ask_tissue(self, role: str, ras: list[float]) -> None:
+        """Show the patches that look at a place of a volume, in its own RAS mm."""
         link, session = self.link, self._session
         if link is None:
             return
-        ras = own_ras(role, place, session.transforms).tolist()
         shares = link.patches_at(role, ras)
         lift = link.patches_at(role, ras, lift=True)
         if shares is None or lift is None:
             self.back()  # else the answer before would seem to be of that place
             self.text.setText(f"The model does not see that place of {TITLES[role]}.")
             return
-        self._patch, self._place, self.maps = None, (role, place), None
+        self._patch, self._place, self.maps = None, (role, ras), None
+        place = place_of(role, ras, session.transforms)
         self._cross.show(session.hanging.on_screen(role, place))
         size = " x ".join(f"{mm:.0f}" for mm in cell_mm(link))
         shown = self._weighed(shares, lift)
@@ -189,7 +202,7 @@ class LinkBox(QWidget):
         if self._patch is not None:
             self.ask_patch(self._patch)
         elif self._place is not None:
-            self.ask_place(*self._place)
+            self._ask_tissue(*self._place)
 
     def back(self) -> None:
         """Show the evidence again."""
