@@ -255,6 +255,15 @@ def test_a_place_that_the_model_does_not_see_ends_the_answer_before(
     assert heat_at(viewer, role, centre((0, 0, 0))) == 1
 
 
+def test_a_click_beside_all_patches_ends_the_answer_before(linked):
+    linked.ask_patch(1)
+
+    linked.click_slide(10_000, 10_000)
+
+    assert linked.text.text() == "The model has seen no patch there."
+    assert not linked.asked
+
+
 def test_a_drag_moves_the_slide_and_asks_nothing(qtbot, hung, linked):
     click_patch(qtbot, hung, 1, drag=40)
 

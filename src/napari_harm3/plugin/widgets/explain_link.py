@@ -289,6 +289,7 @@ class LinkBox(QWidget):
             return
         patch = self.link.patch_at(name, x, y)
         if patch is None:
+            self.back()
             self.text.setText("The model has seen no patch there.")
         else:
             self.ask_patch(patch)
