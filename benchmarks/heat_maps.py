@@ -2,8 +2,10 @@
 
 HARM3 with one encoder for pre and post. Ours: four maps in one pass, on the model's
 grid. The rival: pytorch-grad-cam's GradCAM called four times, once for each volume,
-whose rows of the shared encoder it is told. Both take turns in one process; the ratio
-is the median of the turns' own ratios. The bar is 8.
+whose rows of the shared encoder it is told. Both take turns in one process, each after
+a run of its own that is not counted, as one case follows another: what comes after the
+other side would pay for the memory that it gave back. The ratio is the median of the
+turns' own ratios. The bar is 8.
 
 Then many explanations in a row: what the memory grows by, as a line fitted to what is
 in use (tracemalloc: Python and NumPy; resident: all), and what is left on the network.
@@ -105,7 +107,8 @@ def harm3(size: str, device: str) -> nn.Module:
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
-    """Return what a piece of work takes: CPU seconds, or a GPU's by the clock."""
+    """Return what work takes the second time: CPU seconds, or a GPU's by the clock."""
+    work()
     if device == "cpu":
         start = time.process_time()
         work()
