@@ -48,7 +48,10 @@ def test_a_bright_lesion_keeps_its_texture_under_the_maps():
     assert np.mean(shown[shown > 500] >= anatomy.get_clim()[1]) < 0.2
 
 
-@pytest.mark.parametrize(("strength", "said"), [(0.1, True), (0.2, True), (0.4, False)])
+@pytest.mark.parametrize(
+    ("strength", "said"),
+    [(0.1, True), (0.2, True), (0.4, False), (-0.1, True), (-0.2, False)],
+)
 def test_a_map_too_weak_to_be_seen_is_told(strength, said):
     volumes = {"t1_pre": volume(), "t1_post": volume(strength)}
 

@@ -49,7 +49,7 @@ SIGNED = LinearSegmentedColormap.from_list(
 """Blue speaks against, red for; clear between."""
 
 LEAST, FAINT = 0.15, 0.25
-"""Shares of the peak below which nothing is drawn, and nothing is seen of it."""
+"""Shares of the peak below which nothing is drawn, and nothing is seen of `HEAT`."""
 
 HEADING = 0.55
 """Height of the strip above the pictures, inches."""
@@ -86,6 +86,11 @@ class _Row:
     @property
     def signed(self) -> bool:
         return any(float(m.heat.min()) < 0 for m in self.maps.values())
+
+    @property
+    def seen(self) -> float:
+        """What a map has to reach for its colours to be seen."""
+        return self.peak * (LEAST if self.signed else FAINT)
 
     @property
     def colours(self) -> Colormap:
@@ -248,13 +253,13 @@ def _draw_map(
         draw_borders(axis, view, one.cells, explained)
     if not one.heat.any():
         _caption(axis, "no positive evidence")
-    elif np.abs(heat).max() < FAINT * row.peak:
+    elif np.abs(heat).max() < row.seen:
         strongest = int(np.abs(shown).max(axis=(1, 2)).argmax())
         away = abs(strongest - view.slice) * view.grid.scale[0]
         _caption(
             axis,
             "next to nothing in this volume"
-            if np.abs(shown).max() < FAINT * row.peak
+            if np.abs(shown).max() < row.seen
             else f"nothing in this slice; strongest {away:.0f} mm away",
         )
 
